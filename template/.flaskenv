@@ -1,0 +1,2 @@
+# Read by `flask` on your machine. macOS has taken port 5000, Flask's own choice.
+FLASK_RUN_PORT=8000

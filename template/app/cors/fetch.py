@@ -1,0 +1,277 @@
+"""What a browser makes of a cross-origin request: the Fetch standard's CORS protocol, as code.
+
+Section numbers are those of the Fetch standard. Nothing here knows of Flask or of a policy:
+the judge must not share the mistakes of the judged.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from app.cors.rules import (
+    FORBIDDEN_REQUEST_HEADERS,
+    NORMALIZED_METHODS,
+    SAFELISTED_METHODS,
+    TOKEN,
+)
+
+Headers = tuple[tuple[str, str], ...]
+
+# Section 2.2.6, "CORS-safelisted response-header name".
+SAFELISTED_RESPONSE_HEADERS = (
+    "cache-control",
+    "content-language",
+    "content-length",
+    "content-type",
+    "expires",
+    "last-modified",
+    "pragma",
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that a page makes by `fetch(url, {method, headers, credentials})`.
+
+    `credentials` is whether the page asks for `credentials: "include"`, `preflight` the
+    standard's use-CORS-preflight flag, which watching an upload's progress sets.
+    """
+
+    origin: str
+    method: str = "GET"
+    headers: Headers = ()
+    credentials: bool = False
+    preflight: bool = False
+
+
+@dataclass(frozen=True)
+class Response:
+    """What came back: the status and the header lines, in order, repeated ones included."""
+
+    status: int
+    headers: Headers
+
+    def get(self, name: str) -> str | None:
+        """Return a header's value, several lines joined (section 2.2.2, "get")."""
+        values = [value.strip(" \t\r\n") for key, value in self.headers if key.lower() == name]
+        return ", ".join(values) if values else None
+
+
+class Block(Enum):
+    """Why a browser blocks a request."""
+
+    NO_ALLOW_ORIGIN = "the response has no Access-Control-Allow-Origin"
+    SEVERAL_ALLOW_ORIGINS = "Access-Control-Allow-Origin holds more than one value"
+    OTHER_ALLOW_ORIGIN = "Access-Control-Allow-Origin names another origin"
+    WILDCARD_WITH_CREDENTIALS = "Access-Control-Allow-Origin is * though credentials are sent"
+    NO_ALLOW_CREDENTIALS = "Access-Control-Allow-Credentials is not true"
+    PREFLIGHT_REDIRECT = "the preflight is redirected"
+    PREFLIGHT_STATUS = "the preflight's status is not from 200 to 299"
+    MALFORMED_LIST = "a list in the preflight's response is malformed"
+    METHOD = "the method is not in Access-Control-Allow-Methods"
+    HEADER = "a header is not in Access-Control-Allow-Headers"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the page may go on; if not, why, and what was found wanting."""
+
+    block: Block | None = None
+    found: str = ""
+    during_preflight: bool = False
+
+    @property
+    def allowed(self) -> bool:
+        return self.block is None
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One HTTP request that the browser sent, with what it got."""
+
+    method: str
+    headers: Headers
+    response: Response
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that happened: the verdict, and the exchanges that led to it."""
+
+    verdict: Verdict
+    exchanges: tuple[Exchange, ...]
+
+    @property
+    def allowed(self) -> bool:
+        return self.verdict.allowed
+
+    @property
+    def response(self) -> Response:
+        """The last response, which the page may read if the verdict allows."""
+        return self.exchanges[-1].response
+
+
+def fetch(request: Request, send: Callable[[str, Headers], Response]) -> Outcome:
+    """Do what a browser does for a request to another origin (section 4.3, "HTTP fetch").
+
+    `send` takes a method and headers and returns the server's response.
+    """
+    exchanges = []
+    asked = preflight_headers(request)
+    if asked is not None:
+        response = send("OPTIONS", asked)
+        exchanges.append(Exchange("OPTIONS", asked, response))
+        verdict = check_preflight(request, response)
+        if not verdict.allowed:
+            return Outcome(verdict, tuple(exchanges))
+    headers = (("Origin", request.origin), *page_headers(request))
+    method = normalize_method(request.method)
+    response = send(method, headers)
+    exchanges.append(Exchange(method, headers, response))
+    return Outcome(cors_check(request, response), tuple(exchanges))
+
+
+def normalize_method(method: str) -> str:
+    """Return the method as it is sent (section 2.2.1, "normalize")."""
+    return method.upper() if method.upper() in NORMALIZED_METHODS else method
+
+
+def page_headers(request: Request) -> Headers:
+    """Return the headers that the page may set itself (section 2.2.2, forbidden ones dropped)."""
+    return tuple(
+        (name, value)
+        for name, value in request.headers
+        if name.lower() not in FORBIDDEN_REQUEST_HEADERS
+        and not name.lower().startswith(("proxy-", "sec-"))
+    )
+
+
+def preflight_headers(request: Request) -> Headers | None:
+    """Return what the browser asks first, or None if it asks nothing (sections 4.3 and 4.8)."""
+    method = normalize_method(request.method)
+    unsafe = unsafe_header_names(page_headers(request))
+    if method in SAFELISTED_METHODS and not unsafe and not request.preflight:
+        return None
+    headers = [("Origin", request.origin), ("Access-Control-Request-Method", method)]
+    if unsafe:
+        headers.append(("Access-Control-Request-Headers", ",".join(unsafe)))
+    return tuple(headers)
+
+
+def unsafe_header_names(headers: Headers) -> list[str]:
+    """Return the names that need a preflight (section 2.2.2, "CORS-unsafe request-header names")."""
+    unsafe = set()
+    maybe_unsafe = set()
+    size = 0
+    for name, value in headers:
+        if is_safelisted_header(name.lower(), value):
+            maybe_unsafe.add(name.lower())
+            size += len(value.encode())
+        else:
+            unsafe.add(name.lower())
+    return sorted(unsafe | maybe_unsafe if size > 1024 else unsafe)
+
+
+def is_safelisted_header(name: str, value: str) -> bool:
+    """Section 2.2.2, "CORS-safelisted request-header"."""
+    if len(value.encode()) > 128:
+        return False
+    if name == "accept":
+        return not has_unsafe_byte(value)
+    if name in ("accept-language", "content-language"):
+        return re.match(r"[0-9A-Za-z *,\-.;=]*\Z", value) is not None
+    if name == "content-type":
+        essence = value.partition(";")[0].strip(" \t\r\n").lower()
+        return not has_unsafe_byte(value) and essence in (
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+            "text/plain",
+        )
+    if name == "range":
+        return is_simple_range(value)
+    return False
+
+
+def has_unsafe_byte(value: str) -> bool:
+    """Section 2.2.2, "CORS-unsafe request-header byte"."""
+    return re.search(r'[\x00-\x08\x0a-\x1f"():<>?@\[\\\]{}\x7f]', value) is not None
+
+
+def is_simple_range(value: str) -> bool:
+    """Section 2.2.2, "simple range header value": a start, and an end not before it."""
+    match = re.match(r"bytes=([0-9]+)-([0-9]*)\Z", value)
+    return match is not None and (not match[2] or int(match[1]) <= int(match[2]))
+
+
+def cors_check(request: Request, response: Response) -> Verdict:
+    """Section 4.10, "CORS check"."""
+    allowed = response.get("access-control-allow-origin")
+    if allowed is None:
+        return Verdict(Block.NO_ALLOW_ORIGIN)
+    if allowed == "*":
+        if request.credentials:
+            return Verdict(Block.WILDCARD_WITH_CREDENTIALS, allowed)
+        return Verdict()
+    if allowed != request.origin:
+        several = "," in allowed or " " in allowed.strip()
+        return Verdict(
+            Block.SEVERAL_ALLOW_ORIGINS if several else Block.OTHER_ALLOW_ORIGIN, allowed
+        )
+    credentials = response.get("access-control-allow-credentials")
+    if request.credentials and credentials != "true":
+        return Verdict(Block.NO_ALLOW_CREDENTIALS, credentials or "")
+    return Verdict()
+
+
+def check_preflight(request: Request, response: Response) -> Verdict:
+    """Section 4.8, "CORS-preflight fetch", from step 7: the response has come."""
+
+    def blocked(block: Block, found: str = "") -> Verdict:
+        return Verdict(block, found, during_preflight=True)
+
+    if response.status in (301, 302, 303, 307, 308):
+        return blocked(Block.PREFLIGHT_REDIRECT, str(response.status))
+    verdict = cors_check(request, response)
+    if verdict.block is not None:
+        return blocked(verdict.block, verdict.found)
+    if not 200 <= response.status <= 299:
+        return blocked(Block.PREFLIGHT_STATUS, str(response.status))
+
+    methods = list_of_tokens(response.get("access-control-allow-methods"))
+    names = list_of_tokens(response.get("access-control-allow-headers"))
+    if methods is None or names is None:
+        malformed = "methods" if methods is None else "headers"
+        return blocked(Block.MALFORMED_LIST, f"access-control-allow-{malformed}")
+    names = [name.lower() for name in names]
+
+    method = normalize_method(request.method)
+    if request.preflight and response.get("access-control-allow-methods") is None:
+        methods = [method]
+    any_method = "*" in methods and not request.credentials
+    if method not in methods and method not in SAFELISTED_METHODS and not any_method:
+        return blocked(Block.METHOD, method)
+    any_header = "*" in names and not request.credentials
+    for name in unsafe_header_names(page_headers(request)):
+        # Section 2.2.2, "CORS non-wildcard request-header name": a * does not stand for it.
+        if name not in names and (name == "authorization" or not any_header):
+            return blocked(Block.HEADER, name)
+    return Verdict()
+
+
+def list_of_tokens(value: str | None) -> list[str] | None:
+    """Return a list header's items, None if one is no token (section 2.2.2, "extract")."""
+    items = [item.strip(" \t") for item in (value or "").split(",")]
+    items = [item for item in items if item]
+    return items if all(TOKEN.match(item) for item in items) else None
+
+
+def readable_headers(request: Request, response: Response) -> Iterator[tuple[str, str]]:
+    """Yield the headers that the page may read (section 4.1, "CORS filtered response")."""
+    exposed = list_of_tokens(response.get("access-control-expose-headers")) or []
+    names = {*SAFELISTED_RESPONSE_HEADERS, *(name.lower() for name in exposed)}
+    any_name = "*" in names and not request.credentials
+    for name, value in response.headers:
+        forbidden = name.lower() in ("set-cookie", "set-cookie2")
+        if not forbidden and (any_name or name.lower() in names):
+            yield name, value

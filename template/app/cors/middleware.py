@@ -1,0 +1,86 @@
+"""What flask-cors leaves to others: preflights before auth and routing, `Vary`, cookies."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+from werkzeug.http import parse_list_header
+
+from app.cors.policy import Policy
+from app.cors.rules import SAFELISTED_METHODS
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+
+def init_app(app: Flask, policy: Policy) -> None:
+    """Put the middleware before the app, and send its session cookie where the policy says."""
+    app.extensions["cors_policy"] = policy
+    app.wsgi_app = CorsMiddleware(app, policy)  # type: ignore[method-assign]
+
+    # Without SameSite=None a browser keeps the session cookie to pages of the same site.
+    if policy.supports_credentials and app.config["SESSION_COOKIE_SAMESITE"] is None:
+        app.config.from_mapping(
+            SESSION_COOKIE_SAMESITE="None",
+            SESSION_COOKIE_SECURE=True,
+            SESSION_COOKIE_HTTPONLY=True,
+        )
+
+
+class CorsMiddleware:
+    """Stands before the app, where no hook, route or error of the app can come in between."""
+
+    def __init__(self, app: Flask, policy: Policy) -> None:
+        self.app = app
+        self.wsgi_app = app.wsgi_app
+        self.methods = policy.methods
+        self.allow_headers = ", ".join(policy.allow_headers)
+        self.varies = not policy.is_public
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        if self.varies:
+            start_response = vary_by_origin(start_response)
+        if (
+            environ["REQUEST_METHOD"] == "OPTIONS"
+            and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+            and "HTTP_ORIGIN" in environ
+        ):
+            return self.answer_preflight(environ, start_response)
+        return self.wsgi_app(environ, start_response)
+
+    def answer_preflight(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer a CORS-preflight request (Fetch, section 3.3.2), whatever path it names."""
+        method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
+        # A browser holds every other method against Access-Control-Allow-Methods; to these,
+        # only the status can say no.
+        refused = method in SAFELISTED_METHODS and method not in self.methods
+        # Asked for what is allowed, flask-cors names all of it: a browser can then say which
+        # method or header is missing, and a long list of headers costs nothing.
+        environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"] = self.methods[0]
+        environ["HTTP_ACCESS_CONTROL_REQUEST_HEADERS"] = self.allow_headers
+        with self.app.request_context(environ):
+            response = self.app.response_class(status=403 if refused else 204)
+            response = self.app.finalize_request(response, from_error_handler=True)
+            return response(environ, start_response)
+
+
+def vary_by_origin(start_response: "StartResponse") -> "StartResponse":
+    """Tell caches that a response depends on `Origin` (Fetch, section 3.3.5)."""
+
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        present = [value for name, value in headers if name.lower() == "vary"]
+        if present:
+            names = parse_list_header(", ".join(present))
+            if not {"*", "origin"} & {name.lower() for name in names}:
+                names.append("Origin")
+            headers[:] = [header for header in headers if header[0].lower() != "vary"]
+            headers.append(("Vary", ", ".join(names)))
+        else:
+            headers.append(("Vary", "Origin"))
+        return start_response(status, headers, *exc_info)
+
+    return start

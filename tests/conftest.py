@@ -1,0 +1,97 @@
+"""What every test of the template stands on: a clean machine, a git template, a render."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from copier import run_copy
+
+ROOT = Path(__file__).parent.parent
+
+Render = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Hide the user's settings of Copier, git and Flask, which could supply answers."""
+    for name in list(os.environ):
+        if name.startswith(("GIT_", "FLASK_", "COPIER_")):
+            del os.environ[name]
+    home = tmp_path_factory.mktemp("home")
+    os.environ["COPIER_SETTINGS_PATH"] = str(home / "copier-settings.yml")
+    os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
+    os.environ["GIT_CONFIG_GLOBAL"] = str(home / "gitconfig")
+    (home / "gitconfig").write_text(
+        "[user]\n\tname = Tester\n\temail = tester@example.com\n[init]\n\tdefaultBranch = main\n"
+    )
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def commit(folder: Path, message: str = "Work") -> None:
+    """Put a folder under git as it stands, or commit what is new in it."""
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", message)
+
+
+def copy_template(to: Path) -> Path:
+    """Copy what this checkout would commit into a git repository of its own, without tags."""
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, to / name)
+    commit(to, "The template as it stands")
+    return to
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def render(template: Path, tmp_path: Path) -> Render:
+    """Render a project with the answers given and defaults for the others."""
+    made = 0
+
+    def render(**answers: Any) -> Path:
+        nonlocal made
+        made += 1
+        project = tmp_path / f"project{made}"
+        copy(template, project, answers)
+        return project
+
+    return render
+
+
+def copy(template: Path, project: Path, answers: Mapping[str, Any]) -> None:
+    """Copy without trust, so that a template which comes to need it fails every test."""
+    run_copy(
+        str(template), project, data=dict(answers), defaults=True, quiet=True, unsafe=False
+    )
+
+
+def run_tests(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a rendered project's own tests as its owner would."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+        cwd=project,
+        capture_output=True,
+        text=True,
+    )
+
+
+def assert_green(project: Path, *arguments: str) -> None:
+    result = run_tests(project, *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
