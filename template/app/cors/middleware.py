@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 from werkzeug.http import parse_list_header
 
+from app.cors.log import BlockedLog
 from app.cors.policy import Policy
 from app.cors.rules import SAFELISTED_METHODS
 
@@ -33,6 +34,7 @@ class CorsMiddleware:
     def __init__(self, app: Flask, policy: Policy) -> None:
         self.app = app
         self.wsgi_app = app.wsgi_app
+        self.log = BlockedLog(policy)
         self.methods = policy.methods
         self.allow_headers = ", ".join(policy.allow_headers)
         self.varies = not policy.is_public
@@ -40,15 +42,32 @@ class CorsMiddleware:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        if self.varies:
-            start_response = vary_by_origin(start_response)
-        if (
-            environ["REQUEST_METHOD"] == "OPTIONS"
+        origin = environ.get("HTTP_ORIGIN")
+        is_preflight = (
+            origin is not None
+            and environ["REQUEST_METHOD"] == "OPTIONS"
             and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-            and "HTTP_ORIGIN" in environ
-        ):
-            return self.answer_preflight(environ, start_response)
-        return self.wsgi_app(environ, start_response)
+        )
+
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            found = {name.lower(): value for name, value in headers}
+            if origin is not None and (
+                found.get("access-control-allow-origin") not in (origin, "*")
+                or len(found) != len(headers)
+                or is_preflight
+                or "HTTP_COOKIE" in environ
+            ):
+                self.log.judge(environ, status, headers)
+            if self.varies:
+                if "vary" in found:
+                    merge_vary(headers)
+                else:
+                    headers.append(("Vary", "Origin"))
+            return start_response(status, headers, *exc_info)
+
+        if is_preflight:
+            return self.answer_preflight(environ, start)
+        return self.wsgi_app(environ, start)
 
     def answer_preflight(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -60,27 +79,20 @@ class CorsMiddleware:
         refused = method in SAFELISTED_METHODS and method not in self.methods
         # Asked for what is allowed, flask-cors names all of it: a browser can then say which
         # method or header is missing, and a long list of headers costs nothing.
-        environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"] = self.methods[0]
-        environ["HTTP_ACCESS_CONTROL_REQUEST_HEADERS"] = self.allow_headers
-        with self.app.request_context(environ):
+        asked = {
+            "HTTP_ACCESS_CONTROL_REQUEST_METHOD": self.methods[0],
+            "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": self.allow_headers,
+        }
+        with self.app.request_context({**environ, **asked}):
             response = self.app.response_class(status=403 if refused else 204)
             response = self.app.finalize_request(response, from_error_handler=True)
             return response(environ, start_response)
 
 
-def vary_by_origin(start_response: "StartResponse") -> "StartResponse":
-    """Tell caches that a response depends on `Origin` (Fetch, section 3.3.5)."""
-
-    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-        present = [value for name, value in headers if name.lower() == "vary"]
-        if present:
-            names = parse_list_header(", ".join(present))
-            if not {"*", "origin"} & {name.lower() for name in names}:
-                names.append("Origin")
-            headers[:] = [header for header in headers if header[0].lower() != "vary"]
-            headers.append(("Vary", ", ".join(names)))
-        else:
-            headers.append(("Vary", "Origin"))
-        return start_response(status, headers, *exc_info)
-
-    return start
+def merge_vary(headers: list[tuple[str, str]]) -> None:
+    """Add `Origin` to the `Vary` that a view or the session set (Fetch, section 3.3.5)."""
+    names = parse_list_header(", ".join(value for name, value in headers if name.lower() == "vary"))
+    if not {"*", "origin"} & {name.lower() for name in names}:
+        names.append("Origin")
+    headers[:] = [header for header in headers if header[0].lower() != "vary"]
+    headers.append(("Vary", ", ".join(names)))

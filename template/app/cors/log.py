@@ -1,0 +1,89 @@
+"""One line in the log for each request that a browser will block, and never a flood of them."""
+
+import logging
+import time
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from app.cors import why
+from app.cors.fetch import Request, Response, Verdict, check_preflight, cors_check
+from app.cors.policy import Policy
+from app.cors.rules import show
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+logger = logging.getLogger(__name__)
+
+# A hostile client can cause lines at will: this many at once, then one in so many seconds.
+BURST = 20
+SECONDS_A_LINE = 3.0
+
+# A value that is never safelisted: a preflight names only headers that are not.
+UNSAFE = "\0"
+
+
+class BlockedLog:
+    """Judges responses as a browser will, and writes why it blocks them."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.header_names = frozenset(name.lower() for name in policy.allow_headers)
+        self.lock = Lock()
+        self.allowance = float(BURST)
+        self.counted_at = time.monotonic()
+        self.left_out = 0
+
+    def judge(
+        self, environ: "WSGIEnvironment", status: str, headers: list[tuple[str, str]]
+    ) -> None:
+        """Write a line if a page sent this request and its browser will not let it go on."""
+        origin: str = environ["HTTP_ORIGIN"]
+        # A browser checks what `fetch` sends in mode "cors", and not within one origin.
+        mode = environ.get("HTTP_SEC_FETCH_MODE", "cors")
+        if mode != "cors" or origin.partition("://")[2] == environ.get("HTTP_HOST"):
+            return
+        # Blocked for sure: where no line may be written, spend no time on its words.
+        certain = "Access-Control-Allow-Origin" not in dict(headers)
+        if certain and not self.has_room():
+            return
+        method: str = environ["REQUEST_METHOD"]
+        response = Response(int(status[:3]), tuple(headers))
+        if method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
+            method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
+            names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "").split(",")
+            asked = tuple((name.strip(), UNSAFE) for name in names if name.strip())
+            request = Request(origin, method, asked, preflight=True)
+            verdict = check_preflight(request, response)
+        else:
+            request = Request(origin, method, credentials="HTTP_COOKIE" in environ)
+            verdict = cors_check(request, response)
+        if not verdict.allowed and (certain or self.has_room()):
+            self.write(environ["PATH_INFO"], request, verdict)
+
+    def has_room(self) -> bool:
+        """Return whether a line may be written now, and count it if not."""
+        with self.lock:
+            now = time.monotonic()
+            self.allowance += (now - self.counted_at) / SECONDS_A_LINE
+            self.allowance = min(self.allowance, BURST)
+            self.counted_at = now
+            if self.allowance < 1:
+                self.left_out += 1
+                return False
+            self.allowance -= 1
+            return True
+
+    def write(self, path: str, request: Request, verdict: Verdict) -> None:
+        with self.lock:
+            left_out, self.left_out = self.left_out, 0
+        assert verdict.block is not None
+        logger.warning(
+            "CORS: a browser blocks %s %s from %s: %s: %s%s",
+            show(request.method),
+            show(path),
+            show(request.origin),
+            verdict.block.value,
+            why.remedy(self.policy, request, verdict).miss,
+            f" ({left_out} more were left out)" if left_out else "",
+        )
