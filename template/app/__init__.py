@@ -27,4 +27,6 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     app.register_blueprint(echo.bp)
     app.register_blueprint(health.bp)
+
+    app.cli.add_command(cors.commands)
     return app

@@ -39,11 +39,11 @@ def browser(app: Flask) -> Browser:
     client = app.test_client(use_cookies=False)
 
     def browse(path: str, request: Request) -> Outcome:
-        def send(method: str, headers: Headers) -> Response:
+        def send(method: str, url: str, headers: Headers) -> Response:
             body = b"{}" if method in ("POST", "PUT", "PATCH") else None
-            response = client.open(path, method=method, headers=list(headers), data=body)
+            response = client.open(url, method=method, headers=list(headers), data=body)
             return Response(response.status_code, tuple(response.headers))
 
-        return fetch(request, send)
+        return fetch(f"http://localhost{path}", request, send)
 
     return browse

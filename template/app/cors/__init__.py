@@ -3,7 +3,8 @@
 Change what it allows by `copier update` or by the environment (README.md), not in here.
 """
 
+from app.cors.commands import commands
 from app.cors.middleware import init_app
 from app.cors.policy import Policy, PolicyError
 
-__all__ = ["Policy", "PolicyError", "init_app"]
+__all__ = ["Policy", "PolicyError", "commands", "init_app"]

@@ -6,14 +6,17 @@ the judge must not share the mistakes of the judged.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from urllib.parse import urljoin, urlsplit
 
 from app.cors.rules import (
+    DEFAULT_PORTS,
     FORBIDDEN_REQUEST_HEADERS,
     NORMALIZED_METHODS,
     SAFELISTED_METHODS,
     TOKEN,
+    is_loopback,
 )
 
 Headers = tuple[tuple[str, str], ...]
@@ -29,12 +32,21 @@ SAFELISTED_RESPONSE_HEADERS = (
     "pragma",
 )
 
+# Section 2.2.2, "request-body-header name".
+REQUEST_BODY_HEADERS = ("content-encoding", "content-language", "content-location", "content-type")
+
+# Section 2.2.3, "redirect status".
+REDIRECTS = (301, 302, 303, 307, 308)
+
+# Section 4.5, "HTTP-redirect fetch".
+MAX_REDIRECTS = 20
+
 
 @dataclass(frozen=True)
 class Request:
-    """A request that a page makes by `fetch(url, {method, headers, credentials})`.
+    """What a page asks for by `fetch(url, {method, headers, credentials})`.
 
-    `credentials` is whether the page asks for `credentials: "include"`, `preflight` the
+    `origin` is the page's, or `null`; `credentials` is whether the page asks for `credentials: "include"`, `preflight` the
     standard's use-CORS-preflight flag, which watching an upload's progress sets.
     """
 
@@ -71,6 +83,9 @@ class Block(Enum):
     MALFORMED_LIST = "a list in the preflight's response is malformed"
     METHOD = "the method is not in Access-Control-Allow-Methods"
     HEADER = "a header is not in Access-Control-Allow-Headers"
+    MIXED_CONTENT = "an https page may not fetch over plain http"
+    REDIRECT_URL = "the redirect leads where no request from another origin may go"
+    TOO_MANY_REDIRECTS = "there are more than 20 redirects"
 
 
 @dataclass(frozen=True)
@@ -91,6 +106,7 @@ class Exchange:
     """One HTTP request that the browser sent, with what it got."""
 
     method: str
+    url: str
     headers: Headers
     response: Response
 
@@ -112,24 +128,88 @@ class Outcome:
         return self.exchanges[-1].response
 
 
-def fetch(request: Request, send: Callable[[str, Headers], Response]) -> Outcome:
-    """Do what a browser does for a request to another origin (section 4.3, "HTTP fetch").
+def fetch(url: str, request: Request, send: Callable[[str, str, Headers], Response]) -> Outcome:
+    """Do what a browser does for a request to another origin (section 4.4, "HTTP fetch").
 
-    `send` takes a method and headers and returns the server's response.
+    `url` is absolute. `send` takes a method, a URL and headers and returns the server's
+    response; it is called again for each redirect.
     """
-    exchanges = []
-    asked = preflight_headers(request)
-    if asked is not None:
-        response = send("OPTIONS", asked)
-        exchanges.append(Exchange("OPTIONS", asked, response))
-        verdict = check_preflight(request, response)
-        if not verdict.allowed:
-            return Outcome(verdict, tuple(exchanges))
-    headers = (("Origin", request.origin), *page_headers(request))
+    page = request.origin
+    exchanges: list[Exchange] = []
+
+    def outcome(verdict: Verdict) -> Outcome:
+        return Outcome(verdict, tuple(exchanges))
+
+    def exchange(method: str, headers: Headers) -> Response:
+        response = send(method, url, headers)
+        exchanges.append(Exchange(method, url, headers, response))
+        return response
+
+    for _ in range(MAX_REDIRECTS + 1):
+        if is_mixed_content(page, url):
+            return outcome(Verdict(Block.MIXED_CONTENT, url))
+        asked = preflight_headers(request)
+        if asked is not None:
+            verdict = check_preflight(request, exchange("OPTIONS", asked))
+            if not verdict.allowed:
+                return outcome(verdict)
+        headers = (("Origin", request.origin), *page_headers(request))
+        response = exchange(normalize_method(request.method), headers)
+        verdict = cors_check(request, response)
+        location = response.get("location") if response.status in REDIRECTS else None
+        if not verdict.allowed or location is None:
+            return outcome(verdict)
+        target = urljoin(url, location)
+        if not is_redirect_target(target):
+            return outcome(Verdict(Block.REDIRECT_URL, target))
+        request = redirected(request, response.status, is_same_origin(url, target))
+        url = target
+    return outcome(Verdict(Block.TOO_MANY_REDIRECTS))
+
+
+def is_mixed_content(page: str, url: str) -> bool:
+    """Mixed Content, section 4.4, "Should fetching request be blocked as mixed content?"."""
+    target = urlsplit(url)
+    return (
+        page.startswith("https:")
+        and target.scheme == "http"
+        and not is_loopback(f"http://{target.netloc}")
+    )
+
+
+def is_redirect_target(url: str) -> bool:
+    """Section 4.5, "HTTP-redirect fetch": neither another scheme nor a user name."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and parts.username is None
+    except ValueError:
+        return False
+
+
+def is_same_origin(one: str, other: str) -> bool:
+    """HTML, "same origin", for two URLs."""
+
+    def origin(url: str) -> tuple[str, str | None, int]:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or int(DEFAULT_PORTS[parts.scheme])
+
+    return origin(one) == origin(other)
+
+
+def redirected(request: Request, status: int, same_origin: bool) -> Request:
+    """Return the request as it follows a redirect (section 4.5, "HTTP-redirect fetch")."""
     method = normalize_method(request.method)
-    response = send(method, headers)
-    exchanges.append(Exchange(method, headers, response))
-    return Outcome(cors_check(request, response), tuple(exchanges))
+    dropped: tuple[str, ...] = ()
+    if (status in (301, 302) and method == "POST") or (
+        status == 303 and method not in ("GET", "HEAD")
+    ):
+        method, dropped = "GET", REQUEST_BODY_HEADERS
+    if not same_origin:
+        # From here on the Origin is null (section 2.2.5, "redirect-taint").
+        request = replace(request, origin="null")
+        dropped += ("authorization",)
+    headers = tuple(header for header in request.headers if header[0].lower() not in dropped)
+    return replace(request, method=method, headers=headers)
 
 
 def normalize_method(method: str) -> str:
@@ -148,7 +228,7 @@ def page_headers(request: Request) -> Headers:
 
 
 def preflight_headers(request: Request) -> Headers | None:
-    """Return what the browser asks first, or None if it asks nothing (sections 4.3 and 4.8)."""
+    """Return what the browser asks first, or None if it asks nothing (sections 4.4 and 4.8)."""
     method = normalize_method(request.method)
     unsafe = unsafe_header_names(page_headers(request))
     if method in SAFELISTED_METHODS and not unsafe and not request.preflight:
@@ -230,7 +310,7 @@ def check_preflight(request: Request, response: Response) -> Verdict:
     def blocked(block: Block, found: str = "") -> Verdict:
         return Verdict(block, found, during_preflight=True)
 
-    if response.status in (301, 302, 303, 307, 308):
+    if response.status in REDIRECTS:
         return blocked(Block.PREFLIGHT_REDIRECT, str(response.status))
     verdict = cors_check(request, response)
     if verdict.block is not None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from flask.cli import NoAppException
+
 from app.cors import rules
 
 SETTINGS = (
@@ -19,10 +21,11 @@ SETTINGS = (
 )
 
 
-class PolicyError(ValueError):
+class PolicyError(NoAppException, ValueError):
     """A policy that browsers, or attackers, would not read as it was meant.
 
-    `problems` holds one sentence for each problem found, led by its setting's name.
+    `problems` holds one sentence for each problem found, led by its setting's name. Flask's
+    commands print a NoAppException without a traceback.
     """
 
     def __init__(self, problems: list[str]) -> None:

@@ -1,0 +1,143 @@
+"""`flask cors`: show the policy, and explain what a browser makes of it."""
+
+import json
+from dataclasses import asdict
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup
+
+from app.cors import explain as explaining
+from app.cors import rules
+from app.cors.fetch import Request
+from app.cors.show import effective_settings, warnings
+
+commands = AppGroup("cors", help="Show, explain and try the CORS policy.")
+
+
+@commands.command()
+@click.option("--json", "as_json", is_flag=True, help="Print for a program to read.")
+def show(as_json: bool) -> None:
+    """Show the policy in force, where each value was set, and warnings.
+
+    \b
+    Example:
+      flask cors show
+      FLASK_CORS_ORIGINS=https://app.example.com flask cors show --json
+    """
+    settings = effective_settings(current_app)
+    found = warnings(current_app.extensions["cors_policy"], current_app.debug)
+    if as_json:
+        click.echo(json.dumps({"settings": [asdict(s) for s in settings], "warnings": found}))
+        return
+    for setting in settings:
+        click.echo(f"{setting.name}  ({setting.source})")
+        values = setting.value if isinstance(setting.value, tuple) else (setting.value,)
+        one_a_line = "\n  " if setting.name == "CORS_ORIGINS" else ", "
+        click.echo(f"  {one_a_line.join(map(str, values)) or 'none'}")
+    for warning in found:
+        click.echo(f"warning: {warning}")
+
+
+def checked_origin(_: click.Context, __: click.Parameter, origin: str) -> str:
+    problem = None if origin == "null" else rules.origin_problem(origin)
+    if problem is None and "*" in origin:
+        problem = f"{origin}: a page has one origin, such as https://app.example.com"
+    if problem is not None:
+        raise click.BadParameter(problem)
+    return origin
+
+
+def checked_method(_: click.Context, __: click.Parameter, method: str) -> str:
+    if not rules.TOKEN.match(method):
+        raise click.BadParameter(f"{rules.show(method)}: is not a method: write a name such as GET")
+    if method.upper() in rules.FORBIDDEN_METHODS:
+        raise click.BadParameter(f"{method}: no page may send it")
+    return method
+
+
+def checked_path(_: click.Context, __: click.Parameter, path: str) -> str:
+    if not path.startswith("/"):
+        raise click.BadParameter(f"{rules.show(path)}: start it with a slash: /{path}")
+    return path
+
+
+def checked_headers(
+    _: click.Context, __: click.Parameter, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    problems = filter(None, map(rules.request_header_problem, names))
+    if problem := next(problems, None):
+        raise click.BadParameter(problem)
+    return names
+
+
+def page_options(command: click.decorators.FC) -> click.decorators.FC:
+    """What a page may send, for the commands that send it."""
+    for option in (
+        click.option("--credentials", is_flag=True, help="Send as with credentials: 'include'."),
+        click.option(
+            "--content-type", metavar="TYPE", help="The body's type, application/json say."
+        ),
+        click.option(
+            "--header",
+            "headers",
+            metavar="NAME",
+            multiple=True,
+            callback=checked_headers,
+            help="A header that the page sets. May be given again.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def page_request(
+    origin: str,
+    method: str,
+    headers: tuple[str, ...],
+    content_type: str | None,
+    credentials: bool,
+) -> Request:
+    sent = [(name, "1") for name in headers]
+    if content_type is not None:
+        sent.append(("Content-Type", content_type))
+    return Request(origin, method, tuple(sent), credentials)
+
+
+@commands.command()
+@click.argument("origin", callback=checked_origin)
+@click.argument("method", callback=checked_method)
+@click.argument("path", callback=checked_path)
+@page_options
+@click.pass_context
+def explain(
+    context: click.Context,
+    origin: str,
+    method: str,
+    path: str,
+    headers: tuple[str, ...],
+    content_type: str | None,
+    credentials: bool,
+) -> None:
+    """Say what a browser does with a request to this app, and if it blocks it, why.
+
+    ORIGIN is the page's, as in https://app.example.com. The app handles the request for real,
+    so a DELETE deletes. Exits with 0 if it is allowed, 1 if it is blocked.
+
+    \b
+    Example:
+      flask cors explain http://localhost:5173 PUT /api/echo --content-type application/json
+    """
+    request = page_request(origin, method, headers, content_type, credentials)
+    try:
+        explanation = explaining.explain(current_app, f"{own_url(current_app)}{path}", request)
+    except explaining.OtherHost as error:
+        raise click.ClickException(str(error)) from None
+    for line in explaining.as_text(explanation):
+        click.echo(line)
+    context.exit(0 if explanation.outcome.allowed else 1)
+
+
+def own_url(app: Flask) -> str:
+    """Return where `flask run` serves the app."""
+    return f"http://localhost:{app.config.get('RUN_PORT', 5000)}"
