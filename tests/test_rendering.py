@@ -73,7 +73,15 @@ def test_settings_hold_the_answers(render: Render) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ['Tom\'s "API"', "{{ 7 * 7 }}", "{% raw %}", "back\\slash", "Bücher 📚", "<b>#1</b>: yes", "日本"],
+    [
+        'Tom\'s "API"',
+        "{{ 7 * 7 }}",
+        "{% raw %}",
+        "back\\slash",
+        "Bücher 📚",
+        "<b>#1</b>: yes",
+        "日本",
+    ],
 )
 def test_project_name_is_text_wherever_it_stands(render: Render, name: str) -> None:
     project = render(project_name=name)
