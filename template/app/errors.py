@@ -1,7 +1,6 @@
 """Every error as problem details (RFC 9457), an unexpected one included, in debug mode too."""
 
 import json
-from http import HTTPStatus
 
 from flask import Flask, Response, current_app, make_response
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -23,8 +22,7 @@ def to_problem(error: HTTPException) -> Response:
     detail = error.description
     if isinstance(error, InternalServerError) and current_app.debug and error.original_exception:
         detail = repr(error.original_exception)
-    status = response.status_code
-    problem = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    problem = {"title": error.name, "status": response.status_code, "detail": detail}
     response.data = json.dumps(problem)
     response.content_type = "application/problem+json"
     return response

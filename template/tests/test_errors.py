@@ -1,6 +1,7 @@
 import pytest
 from flask import Flask, Response, abort
 from flask.testing import FlaskClient
+from werkzeug.exceptions import HTTPException
 
 from app import create_app
 
@@ -20,6 +21,24 @@ def test_cause_is_told_in_debug_mode_only(debug: bool) -> None:
     response = app.test_client().get("/fails")
     assert response.status_code == 500
     assert ("ZeroDivisionError" in response.text) is debug
+
+
+def test_status_of_ones_own(app: Flask) -> None:
+    class ClientClosedRequest(HTTPException):
+        code = 499
+        description = "The client did not wait."
+
+    def view() -> str:
+        raise ClientClosedRequest
+
+    app.add_url_rule("/own", view_func=view)
+    response = app.test_client().get("/own")
+    assert response.status_code == 499
+    assert response.json == {
+        "title": "Unknown Error",
+        "status": 499,
+        "detail": "The client did not wait.",
+    }
 
 
 def test_a_response_given_to_abort_is_kept(app: Flask) -> None:
