@@ -100,7 +100,7 @@ class Policy:
             # section 3.3.5); an origin only goes to the page that asked.
             "send_wildcard": self.is_public,
             "always_send": self.is_public,
-            # app/cors/hooks.py keeps Vary, and app/errors.py makes every error a response.
+            # app/cors/middleware.py keeps Vary, and app/errors.py makes every error a response.
             "vary_header": False,
             "intercept_exceptions": False,
         }
@@ -130,14 +130,14 @@ def parse_origins(value: Any) -> tuple[tuple[str, ...], list[str]]:
         return ("*",), []
     if not items and not problems:
         problems.append("is empty: name at least one origin, such as https://app.example.com")
-    valid: list[str] = []
+    valid: dict[str, None] = {}
     for item in items:
         if problem := rules.origin_problem(item):
             problems.append(problem)
         elif item in valid:
             problems.append(f"{item}: is listed twice: leave one out")
         else:
-            valid.append(item)
+            valid[item] = None
     wildcards = frozenset(item for item in valid if "*" in item)
     for item in valid:
         if wildcard := rules.covering_wildcard(item, wildcards):
