@@ -45,3 +45,11 @@ def test_a_response_given_to_abort_is_kept(app: Flask) -> None:
     app.add_url_rule("/own", view_func=lambda: abort(Response("mine", 418)))
     response = app.test_client().get("/own")
     assert (response.status_code, response.text) == (418, "mine")
+
+
+def test_a_path_cannot_write_log_lines(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    app.add_url_rule("/fails/<name>", view_func=lambda name: str(1 // 0))
+    app.test_client().get("/fails/a%0AINFO in app: all is well%1B[2J")
+    assert [record.getMessage() for record in caplog.records] == [
+        "Exception on /fails/a\\nINFO in app: all is well\\x1b[2J [GET]"
+    ]
