@@ -1,9 +1,9 @@
 """Every error as problem details (RFC 9457), an unexpected one included, in debug mode too."""
 
 import json
-import logging
+from typing import Any
 
-from flask import Flask, Response, current_app, make_response
+from flask import Flask, Response, current_app, make_response, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 
@@ -13,8 +13,12 @@ def init_app(app: Flask) -> None:
     if app.config["PROPAGATE_EXCEPTIONS"] is None:
         app.config["PROPAGATE_EXCEPTIONS"] = False
     app.register_error_handler(HTTPException, to_problem)
-    # `app.logger` would set up a handler here, before the owner of the app has a say.
-    logging.getLogger(app.name).addFilter(keep_to_one_line)
+
+    def log_exception(exc_info: Any) -> None:
+        # Flask writes the path as it is: with a newline in it, it writes a line of its own.
+        app.logger.error("Exception on %s %r", request.method, request.path, exc_info=exc_info)
+
+    app.log_exception = log_exception  # type: ignore[method-assign]
 
 
 def to_problem(error: HTTPException) -> Response:
@@ -29,12 +33,3 @@ def to_problem(error: HTTPException) -> Response:
     response.data = json.dumps(problem)
     response.content_type = "application/problem+json"
     return response
-
-
-def keep_to_one_line(record: logging.LogRecord) -> bool:
-    """Escape what would break a line: Flask logs the path, and that can hold a newline."""
-    message = record.getMessage()
-    if not message.isprintable():
-        record.msg = message.encode("unicode_escape").decode("ascii")
-        record.args = ()
-    return True

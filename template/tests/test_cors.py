@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import Browser, browser
-from flask import Flask, Response, abort, session
+from flask import Flask, Response, abort, g, session
 from flask.testing import FlaskClient
 
 from app import create_app, settings
@@ -124,6 +124,26 @@ def test_preflight_comes_before_authentication(app: Flask) -> None:
     outcome = browser(app)("/api/echo", request)
     assert outcome.allowed
     assert [exchange.response.status for exchange in outcome.exchanges] == [204, 401]
+
+
+def test_preflight_comes_before_hooks_that_count_on_each_other(app: Flask) -> None:
+    @app.before_request
+    def start() -> None:
+        g.start = 1
+
+    @app.after_request
+    def measure(response: Response) -> Response:
+        response.headers["X-Started"] = str(g.start)
+        return response
+
+    @app.teardown_request
+    def stop(error: BaseException | None) -> None:
+        del g.start
+
+    request = Request(ALLOWED[0], settings.CORS_METHODS[0], preflight=True)
+    outcome = browser(app)("/api/echo", request)
+    assert outcome.allowed
+    assert "X-Started" in dict(outcome.response.headers)
 
 
 @pytest.mark.parametrize(("path", "statuses"), [("/mistyped", [404]), ("/slash", [308, 204, 200])])

@@ -51,5 +51,5 @@ def test_a_path_cannot_write_log_lines(app: Flask, caplog: pytest.LogCaptureFixt
     app.add_url_rule("/fails/<name>", view_func=lambda name: str(1 // 0))
     app.test_client().get("/fails/a%0AINFO in app: all is well%1B[2J")
     assert [record.getMessage() for record in caplog.records] == [
-        "Exception on /fails/a\\nINFO in app: all is well\\x1b[2J [GET]"
+        "Exception on GET '/fails/a\\nINFO in app: all is well\\x1b[2J'"
     ]

@@ -28,11 +28,17 @@ class BlockedLog:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.header_names = frozenset(name.lower() for name in policy.allow_headers)
+        self.header_names = {"", *(name.lower() for name in policy.allow_headers)}
         self.lock = Lock()
-        self.allowance = float(BURST)
-        self.counted_at = time.monotonic()
+        # Each line written takes up some of the time to come (the generic cell rate algorithm).
+        self.spent_until = 0.0
         self.left_out = 0
+
+    def foresees(self, environ: "WSGIEnvironment") -> bool:
+        """Return whether a preflight asks only for what the policy allows: then do not judge it."""
+        names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
+        method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
+        return method in self.policy.methods and self.header_names.issuperset(names.split(","))
 
     def judge(
         self, environ: "WSGIEnvironment", status: str, headers: list[tuple[str, str]]
@@ -65,13 +71,10 @@ class BlockedLog:
         """Return whether a line may be written now, and count it if not."""
         with self.lock:
             now = time.monotonic()
-            self.allowance += (now - self.counted_at) / SECONDS_A_LINE
-            self.allowance = min(self.allowance, BURST)
-            self.counted_at = now
-            if self.allowance < 1:
+            if self.spent_until > now + BURST * SECONDS_A_LINE:
                 self.left_out += 1
                 return False
-            self.allowance -= 1
+            self.spent_until = max(self.spent_until, now) + SECONDS_A_LINE
             return True
 
     def write(self, path: str, request: Request, verdict: Verdict) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
+from flask import Flask, Response, request
+from flask_cors import CORS
 from werkzeug.http import parse_list_header
 
 from app.cors.log import BlockedLog
@@ -32,11 +33,9 @@ class CorsMiddleware:
     """Stands before the app, where no hook, route or error of the app can come in between."""
 
     def __init__(self, app: Flask, policy: Policy) -> None:
-        self.app = app
-        self.wsgi_app = app.wsgi_app
+        self.app = app.wsgi_app
+        self.preflights = preflight_app(policy)
         self.log = BlockedLog(policy)
-        self.methods = policy.methods
-        self.allow_headers = ", ".join(policy.allow_headers)
         self.varies = not policy.is_public
 
     def __call__(
@@ -44,8 +43,7 @@ class CorsMiddleware:
     ) -> Iterable[bytes]:
         origin = environ.get("HTTP_ORIGIN")
         is_preflight = (
-            origin is not None
-            and environ["REQUEST_METHOD"] == "OPTIONS"
+            environ["REQUEST_METHOD"] == "OPTIONS"
             and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
         )
 
@@ -54,7 +52,7 @@ class CorsMiddleware:
             if origin is not None and (
                 found.get("access-control-allow-origin") not in (origin, "*")
                 or len(found) != len(headers)
-                or is_preflight
+                or (is_preflight and not self.log.foresees(environ))
                 or "HTTP_COOKIE" in environ
             ):
                 self.log.judge(environ, status, headers)
@@ -66,27 +64,29 @@ class CorsMiddleware:
             return start_response(status, headers, *exc_info)
 
         if is_preflight:
-            return self.answer_preflight(environ, start)
-        return self.wsgi_app(environ, start)
+            return self.preflights(environ.copy(), start)
+        return self.app(environ, start)
 
-    def answer_preflight(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        """Answer a CORS-preflight request (Fetch, section 3.3.2), whatever path it names."""
-        method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
+
+def preflight_app(policy: Policy) -> Flask:
+    """Return an app that answers CORS-preflight requests (Fetch, section 3.3.2) on every path."""
+    app = Flask(__name__, static_folder=None)
+    CORS(app, **policy.flask_cors_options())
+    allow_headers = ", ".join(policy.allow_headers)
+
+    @app.before_request
+    def answer() -> Response:
+        method = request.headers["Access-Control-Request-Method"]
         # A browser holds every other method against Access-Control-Allow-Methods; to these,
         # only the status can say no.
-        refused = method in SAFELISTED_METHODS and method not in self.methods
+        refused = method in SAFELISTED_METHODS and method not in policy.methods
         # Asked for what is allowed, flask-cors names all of it: a browser can then say which
         # method or header is missing, and a long list of headers costs nothing.
-        asked = {
-            "HTTP_ACCESS_CONTROL_REQUEST_METHOD": self.methods[0],
-            "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": self.allow_headers,
-        }
-        with self.app.request_context({**environ, **asked}):
-            response = self.app.response_class(status=403 if refused else 204)
-            response = self.app.finalize_request(response, from_error_handler=True)
-            return response(environ, start_response)
+        request.environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"] = policy.methods[0]
+        request.environ["HTTP_ACCESS_CONTROL_REQUEST_HEADERS"] = allow_headers
+        return Response(status=403 if refused else 204)
+
+    return app
 
 
 def merge_vary(headers: list[tuple[str, str]]) -> None:
