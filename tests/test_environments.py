@@ -1,0 +1,140 @@
+"""A rendered project on a machine that has Python and nothing else."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import pytest
+from conftest import Render
+
+
+def interpreter(version: str) -> Path:
+    """Return a Python of this version that runs, from PATH or from pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = [
+        *(Path(folder) / f"python{version}" for folder in os.get_exec_path()),
+        *pyenv.glob(f"versions/{version}.*/bin/python"),
+    ]
+    asks = "import sys, venv; print('%d.%d' % sys.version_info[:2])"
+    for python in filter(Path.is_file, found):
+        # A shim of pyenv's is there for versions that it cannot run as well.
+        answer = subprocess.run([python, "-c", asks], capture_output=True, text=True)
+        if answer.stdout.strip() == version:
+            return python
+    missing = f"no Python {version} on PATH or in {pyenv}"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
+def test_install_and_tests(render: Render, version: str) -> None:
+    python = interpreter(version)
+    project = render()
+    steps = f'"{python}" -m venv .venv && . .venv/bin/activate && python --version'
+    steps += " && pip install --quiet -r requirements-dev.txt && pytest"
+    result = subprocess.run(["sh", "-c", steps], cwd=project, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"Python {version}." in result.stdout
+    assert " passed" in result.stdout and " skipped" not in result.stdout
+
+
+@pytest.fixture(scope="module")
+def production(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commands of an environment that holds what requirements.txt names, and no more."""
+    environment = tmp_path_factory.mktemp("production") / "venv"
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert uv, "uv is not installed: pip install -r tests/requirements.txt"
+    subprocess.run([uv, "venv", "--quiet", environment, "--python", sys.executable], check=True)
+    subprocess.run(
+        [uv, "pip", "install", "--quiet", "-r", template / "template/requirements.txt"],
+        env={**os.environ, "VIRTUAL_ENV": str(environment)},
+        check=True,
+    )
+    return environment / "bin"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert isinstance(port, int)
+        return port
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) != 0
+
+
+@contextmanager
+def running(project: Path, *command: str | Path, **environment: str) -> Iterator[None]:
+    server = subprocess.Popen(
+        command, cwd=project, env={**os.environ, **environment}, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def get(url: str, origin: str) -> tuple[object, str | None]:
+    """Return the JSON and the allowed origin of a response, as soon as there is one."""
+    for _ in range(200):
+        try:
+            with urlopen(Request(url, headers={"Origin": origin}), timeout=10) as response:
+                return json.load(response), response.headers["Access-Control-Allow-Origin"]
+        except URLError:
+            time.sleep(0.1)
+    pytest.fail(f"{url} does not answer")
+
+
+def test_flask_run(render: Render, production: Path) -> None:
+    project = render()
+    port, environment = 8000, {}
+    if not is_free(port):  # another program's: then by the way that a user would take
+        port = free_port()
+        environment = {"FLASK_RUN_PORT": str(port)}
+    with running(project, production / "flask", "run", **environment):
+        answer = get(f"http://localhost:{port}/health/live", "http://localhost:5173")
+    assert answer == ({"status": "ok"}, "http://localhost:5173")
+
+
+def test_gunicorn_takes_the_policy_from_env_file(render: Render, production: Path) -> None:
+    project = render()
+    (project / ".env").write_text('FLASK_CORS_ORIGINS="https://staging.example"\n')
+    port = free_port()
+    gunicorn = (production / "gunicorn", "--bind", f"127.0.0.1:{port}", "wsgi:app")
+    with running(project, *gunicorn):
+        url = f"http://127.0.0.1:{port}/health/ready"
+        assert get(url, "https://staging.example") == ({"status": "ok"}, "https://staging.example")
+        assert get(url, "http://localhost:5173") == ({"status": "ok"}, None)
+
+
+def test_gunicorn_stops_at_a_bad_policy(render: Render, production: Path) -> None:
+    project = render()
+    (project / ".env").write_text(
+        'FLASK_CORS_ORIGINS="https://staging.example/"\nFLASK_CORS_MAX_AGE=soon\n'
+    )
+    result = subprocess.run(
+        [production / "gunicorn", "--bind", f"127.0.0.1:{free_port()}", "wsgi:app"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode != 0
+    for problem in (
+        "CORS_ORIGINS: https://staging.example/: drop the trailing slash: https://staging.example",
+        "CORS_MAX_AGE: 'soon': must be a whole number of seconds: 600",
+    ):
+        assert problem in result.stderr
