@@ -1,13 +1,15 @@
-"""The app does what the answers given to Copier say."""
+"""What Copier was told, what the app does, and what `copier update` needs go together."""
 
+import warnings
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from flask import Flask
 
-from app.cors import Policy
+from app.cors import Policy, PolicyError
 
 ANSWERS = Path(__file__).parent.parent / ".copier-answers.yml"
 
@@ -21,24 +23,76 @@ ANSWER_OF = {
 }
 
 
-def test_app_follows_the_answers(app: Flask) -> None:
-    answers = yaml.safe_load(ANSWERS.read_text(encoding="utf-8"))
-    answered = Policy.from_config(
-        {f"CORS_{name.upper()}": answers[answer] for name, answer in ANSWER_OF.items()}
-    )
+@pytest.fixture
+def answers() -> dict[str, Any]:
+    if not ANSWERS.is_file():
+        pytest.fail(
+            ".copier-answers.yml is missing, and `copier update` cannot work without it.\n"
+            "Bring back what was committed last:\n"
+            '  git checkout "$(git rev-list -n 1 HEAD -- .copier-answers.yml)^"'
+            " -- .copier-answers.yml\n"
+            "Or leave the template: delete this test as well.",
+            pytrace=False,
+        )
+    return dict(yaml.safe_load(ANSWERS.read_text(encoding="utf-8")))
+
+
+def test_app_follows_the_answers(app: Flask, answers: dict[str, Any]) -> None:
+    try:
+        answered = Policy.from_config(
+            {f"CORS_{name.upper()}": answers.get(answer) for name, answer in ANSWER_OF.items()}
+        )
+    except PolicyError as error:
+        problems = "\n".join(f"  {problem}" for problem in error.problems)
+        pytest.fail(f".copier-answers.yml cannot be used:\n{problems}", pytrace=False)
     policy = app.extensions["cors_policy"]
-    for field in fields(Policy):
-        in_app, in_answers = getattr(policy, field.name), getattr(answered, field.name)
-        if in_app != in_answers:
-            name = ANSWER_OF[field.name]
-            value = in_app if isinstance(in_app, (bool, int)) else f"[{', '.join(in_app)}]"
-            pytest.fail(
-                f"app/settings.py and .copier-answers.yml differ in {name}:\n"
-                f"  the app has      {in_app}\n"
-                f"  the answers have {in_answers}\n"
-                "If app/settings.py is right, tell Copier, and it will keep it so:\n"
-                f"  copier update --vcs-ref=:current: --defaults -d '{name}={value}'\n"
-                f"If the answers are right, write {name}: {value} back into .copier-answers.yml,\n"
-                "commit, and give Copier the new value by the same command.",
-                pytrace=False,
-            )
+    differ = [
+        field.name
+        for field in fields(Policy)
+        if in_any_order(policy, field.name) != in_any_order(answered, field.name)
+    ]
+    if differ:
+        found = "\n".join(
+            f"  CORS_{name.upper()}: {as_data(policy, name)}\n"
+            f"  {ANSWER_OF[name]}: {as_data(answered, name)}"
+            for name in differ
+        )
+        told = " ".join(f"-d '{ANSWER_OF[name]}={as_data(policy, name)}'" for name in differ)
+        pytest.fail(
+            f"app/settings.py and .copier-answers.yml differ:\n{found}\n"
+            "Updates go by the answers: make both the same. To keep what the app does, commit, and"
+            f" tell Copier:\n  copier update --vcs-ref=:current: --defaults {told}\n"
+            "To do as the answers say, write them into app/settings.py as well.",
+            pytrace=False,
+        )
+
+
+def in_any_order(policy: Policy, name: str) -> Any:
+    value = getattr(policy, name)
+    if name == "methods":  # Copier offers no others, and keeps what you add in app/settings.py
+        return {*value} & {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+    return {*value} if isinstance(value, tuple) else value
+
+
+def as_data(policy: Policy, name: str) -> str:
+    """Return a part of the policy as `copier update -d` takes it."""
+    value = getattr(policy, name)
+    if isinstance(value, (bool, int)):
+        return str(value)
+    return f"[{', '.join(value)}]" if name == "methods" else ", ".join(value)
+
+
+def test_template_can_be_found_again(answers: dict[str, Any]) -> None:
+    source, commit = answers.get("_src_path"), answers.get("_commit")
+    if not source or not commit:
+        problem = "does not say which version of the template this project was made from"
+    elif not (Path(source).is_absolute() or source.startswith("~") or ":" in source):
+        problem = f"says that the template is in {source}, which is another place for each folder"
+    else:
+        return
+    warnings.warn(
+        f".copier-answers.yml {problem}: `copier update` cannot work. Write into it, and commit:"
+        " _src_path, the template's git URL or absolute path, and _commit, the release or commit"
+        " that the project was made from.",
+        stacklevel=1,
+    )

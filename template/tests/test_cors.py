@@ -2,7 +2,7 @@
 
 import pytest
 from conftest import Browser, browser
-from flask import Flask, Response, abort, g, session
+from flask import Flask, Response, abort, g, request, session
 from flask.testing import FlaskClient
 
 from app import create_app, settings
@@ -164,7 +164,8 @@ def test_page_can_read_errors(debug: bool, status: int) -> None:
         raise RuntimeError("broken")
 
     app.add_url_rule("/fails", view_func=fail)
-    path = {404: "/none", 500: "/fails"}.get(status, "/api/echo")
+    app.add_url_rule("/reads", methods=["POST"], view_func=lambda: str(request.get_json()))
+    path = {404: "/none", 500: "/fails"}.get(status, "/reads")
     client = app.test_client()
     headers = {"Origin": ALLOWED[0]}
     if status == 413:
