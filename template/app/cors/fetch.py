@@ -160,9 +160,10 @@ def fetch(url: str, request: Request, send: Callable[[str, str, Headers], Respon
         if not verdict.allowed or location is None:
             return outcome(verdict)
         target = urljoin(url, location)
-        if not is_redirect_target(target):
+        if http_origin(target) is None:
             return outcome(Verdict(Block.REDIRECT_URL, target))
-        request = redirected(request, response.status, is_same_origin(url, target))
+        same_origin = http_origin(target) == http_origin(url)
+        request = redirected(request, response.status, same_origin)
         url = target
     return outcome(Verdict(Block.TOO_MANY_REDIRECTS))
 
@@ -177,39 +178,33 @@ def is_mixed_content(page: str, url: str) -> bool:
     )
 
 
-def is_redirect_target(url: str) -> bool:
-    """Section 4.5, "HTTP-redirect fetch": neither another scheme nor a user name."""
+def http_origin(url: str) -> tuple[str, str, int] | None:
+    """Return the origin of an http or https URL, None for any other or one with a user name."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in DEFAULT_PORTS and bool(parts.hostname) and parts.username is None
+        port = parts.port
     except ValueError:
-        return False
-
-
-def is_same_origin(one: str, other: str) -> bool:
-    """HTML, "same origin", for two URLs."""
-
-    def origin(url: str) -> tuple[str, str | None, int]:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname, parts.port or int(DEFAULT_PORTS[parts.scheme])
-
-    return origin(one) == origin(other)
+        return None
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.username is not None:
+        return None
+    return parts.scheme, parts.hostname, port or int(DEFAULT_PORTS[parts.scheme])
 
 
 def redirected(request: Request, status: int, same_origin: bool) -> Request:
     """Return the request as it follows a redirect (section 4.5, "HTTP-redirect fetch")."""
     method = normalize_method(request.method)
-    dropped: tuple[str, ...] = ()
-    if (status in (301, 302) and method == "POST") or (
-        status == 303 and method not in ("GET", "HEAD")
-    ):
-        method, dropped = "GET", REQUEST_BODY_HEADERS
+    posted = status in (301, 302) and method == "POST"
+    if posted or (status == 303 and method not in ("GET", "HEAD")):
+        request = replace(without_headers(request, REQUEST_BODY_HEADERS), method="GET")
     if not same_origin:
-        # From here on the Origin is null (section 2.2.5, "redirect-taint").
-        request = replace(request, origin="null")
-        dropped += ("authorization",)
-    headers = tuple(header for header in request.headers if header[0].lower() not in dropped)
-    return replace(request, method=method, headers=headers)
+        # Section 2.2.5, "redirect-taint": two sites have had a say in where it goes.
+        request = replace(without_headers(request, ("authorization",)), origin="null")
+    return request
+
+
+def without_headers(request: Request, names: tuple[str, ...]) -> Request:
+    headers = tuple(header for header in request.headers if header[0].lower() not in names)
+    return replace(request, headers=headers)
 
 
 def normalize_method(method: str) -> str:

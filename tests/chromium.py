@@ -1,0 +1,187 @@
+"""Real Chromium, for what only a browser can say: whether a page may read a response, and why not.
+
+Pages and servers are on this machine. Chromium looks for every host here, so that a page can
+have any origin; nothing stands between it and the servers.
+"""
+
+import base64
+import hashlib
+import shutil
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trustme
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_pem_x509_certificate
+from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from app.cors.fetch import Request
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+# Where a page may be: an origin without a port has the scheme's default.
+HTTP_PORTS = (80, 3000, 4444, 5173, 8080)
+HTTPS_PORTS = (443, 8443)
+
+# What a page's script does: `fetch`, or XMLHttpRequest where an upload is watched, which is the
+# only way to set the standard's use-CORS-preflight flag.
+RUN = """
+async ([url, {origin, method, headers, credentials, preflight}, body]) => {
+  if (location.origin !== origin) throw new Error(`the page is on ${location.origin}`);
+  if (!preflight) {
+    const mode = credentials ? "include" : "same-origin";
+    try {
+      const response = await fetch(url, {method, headers, body, credentials: mode});
+      return [response.status, [...response.headers], await response.text()];
+    } catch (error) {
+      return null;
+    }
+  }
+  return new Promise((resolve) => {
+    const request = new XMLHttpRequest();
+    request.open(method, url);
+    request.withCredentials = credentials;
+    headers.forEach(([name, value]) => request.setRequestHeader(name, value));
+    request.upload.onprogress = () => {};
+    request.onerror = () => resolve(null);
+    request.onload = () => {
+      const lines = request.getAllResponseHeaders().trim().split("\\r\\n");
+      const pairs = lines.map((line) => line.split(/: (.*)/s).slice(0, 2));
+      resolve([request.status, pairs, request.responseText]);
+    };
+    request.send(body);
+  });
+}
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the page got, None if Chromium blocked it, and what Chromium's console said."""
+
+    response: "PageResponse | None"
+    console: tuple[str, ...]
+
+    @property
+    def allowed(self) -> bool:
+        return self.response is not None
+
+
+@dataclass(frozen=True)
+class PageResponse:
+    """A response as the page may read it: header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+class Certificate:
+    """A certificate in a PEM file, key and all, that Chromium trusts for every host."""
+
+    def __init__(self, folder: Path) -> None:
+        issued = trustme.CA().issue_cert("*.example.com")
+        self.path = folder / "certificate.pem"
+        issued.private_key_and_cert_chain_pem.write_to_path(str(self.path))
+        key = load_pem_x509_certificate(issued.cert_chain_pems[0].bytes()).public_key()
+        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.pin = base64.b64encode(hashlib.sha256(spki).digest()).decode()
+
+
+class Chromium:
+    """A browser with one tab.
+
+    `servers` holds the real port of each port that its pages seem to be on.
+    """
+
+    def __init__(self, tab: Page, certificate: Certificate, servers: dict[int, int]) -> None:
+        self.tab = tab
+        self.certificate = certificate
+        self.servers = servers
+        self.origin: str | None = None
+        self.console: list[str] = []
+        tab.on("console", self.note)
+
+    def note(self, message: ConsoleMessage) -> None:
+        self.console.append(message.text)
+
+    def open(self, origin: str) -> None:
+        """Show a page of this origin, which may be `null`."""
+        self.tab.goto("data:text/html," if origin == "null" else f"{origin}/")
+        self.origin = origin
+
+    def fetch(self, url: str, request: Request, body: str | None = None) -> Answer:
+        """Fetch from a page of the request's origin, and return what the page got."""
+        if request.origin != self.origin:
+            self.open(request.origin)
+        self.console.clear()
+        got = self.tab.evaluate(RUN, [url, asdict(request), body])
+        response = got and PageResponse(got[0], dict(got[1]), got[2])
+        return Answer(response, tuple(self.console))
+
+
+@contextmanager
+def chromium(folder: Path) -> Iterator[Chromium]:
+    """Start Debian's Chromium, and the servers of its pages, until the block ends."""
+    program = shutil.which("chromium")
+    if program is None:
+        raise FileNotFoundError("chromium is not installed: apt-get install chromium")
+    certificate = Certificate(folder)
+    with ExitStack() as stack:
+        http = stack.enter_context(serve(show_page))
+        https = stack.enter_context(serve(show_page, certificate))
+        servers = dict.fromkeys(HTTP_PORTS, http) | dict.fromkeys(HTTPS_PORTS, https)
+        rules = [f"MAP *:{port} 127.0.0.1:{server}" for port, server in servers.items()]
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(
+            executable_path=program,
+            args=[
+                "--no-sandbox",
+                f"--host-resolver-rules={','.join([*rules, 'MAP * 127.0.0.1'])}",
+                f"--ignore-certificate-errors-spki-list={certificate.pin}",
+                # Takes the place of Playwright's own list, which changes how redirects and
+                # cookies work.
+                "--disable-features=HttpsUpgrades,LocalNetworkAccessChecks",
+            ],
+        )
+        stack.callback(browser.close)
+        yield Chromium(browser.new_page(), certificate, servers)
+
+
+def show_page(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/html")])
+    return [b"<!doctype html><title>A page</title>"]
+
+
+class QuietHandler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def serve(app: "WSGIApplication", certificate: Certificate | None = None) -> Iterator[int]:
+    """Serve an app on a free port of this machine until the block ends."""
+    context = None
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.path)
+    server = make_server(
+        "127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler, ssl_context=context
+    )
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,404 @@
+"""Chromium, the rendered app's own judge (app/cors/fetch.py) and the policy as it was meant: one verdict."""
+
+import ssl
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
+from socket import create_server
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from chromium import Certificate, Chromium, serve
+from conftest import ROOT, Render
+
+from app.cors.fetch import Headers, Request, Response, fetch, readable_headers
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+API = "api.example.net"
+
+JSON = (("Content-Type", "application/json"),)
+AUTHORIZATION = (("Authorization", "Bearer token"),)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a page does, and the status that it gets to see where the policy lets it."""
+
+    path: str = "/api/echo"
+    status: int = 200
+    method: str = "GET"
+    headers: Headers = ()
+    body: str | None = None
+    credentials: bool = False
+    preflight: bool = False
+
+
+def put(path: str = "/api/echo", status: int = 200, **more: Any) -> Call:
+    return Call(path, status, "PUT", JSON, "{}", **more)
+
+
+CALLS = {
+    "GET": Call(),
+    "HEAD": Call(method="HEAD"),
+    "POST text": Call(method="POST", status=415, body="text"),
+    "POST JSON": Call(method="POST", headers=JSON, body="{}"),
+    "PUT": put(),
+    "PATCH": Call(method="PATCH", headers=JSON, body="{}"),
+    "patch": Call(method="patch", headers=JSON, body="{}"),
+    "DELETE": Call(method="DELETE"),
+    "delete": Call(method="delete"),
+    "OPTIONS": Call(method="OPTIONS"),
+    "POST watched": Call(method="POST", status=415, body="text", preflight=True),
+    "PUT watched": put(preflight=True),
+    "safelisted headers": Call(headers=(("Accept", "text/csv"), ("Content-Language", "en"))),
+    "long Accept": Call(headers=(("Accept", "a" * 129),)),
+    "Authorization": Call(headers=AUTHORIZATION),
+    "X-Listed": Call(headers=(("X-Listed", "1"),)),
+    "X-Unlisted": Call(headers=(("X-Unlisted", "1"), ("x-listed", "1"))),
+    "GET with credentials": Call(credentials=True),
+    "PUT with credentials": put(credentials=True),
+    "watched with credentials": put(credentials=True, preflight=True),
+    "GET unknown path": Call("/unknown", 404),
+    "PUT unknown path": put("/unknown", 404),
+    "GET failing": Call("/fails", 500),
+    "PUT failing": put("/fails", 500),
+    "GET private": Call("/private", 401),
+    "PUT private": put("/private", 401),
+    "POST too large": Call("/api/echo", 413, "POST", JSON, f'"{101 * "x"}"'),
+    "GET slash": Call("/slash"),
+    "PUT slash": put("/slash"),
+    "POST 302": Call("/redirect/302?to=/api/echo", method="POST", body="text"),
+    "PUT 303": put("/redirect/303?to=/api/echo"),
+    "PUT 307": put("/redirect/307?to=/api/echo"),
+    "GET 302 elsewhere": Call("/redirect/302?to={elsewhere}/any"),
+    "PUT 307 elsewhere": put("/redirect/307?to={elsewhere}/any"),
+    "Authorization 302 elsewhere": Call("/redirect/302?to={elsewhere}/any", headers=AUTHORIZATION),
+    "GET 302 where the page is named": Call("/redirect/302?to={elsewhere}/named"),
+    "GET 302 back to the page": Call("/redirect/302?to=https://app.example.com/"),
+    "GET 302 with a user name": Call("/redirect/302?to=https://me@{api}/api/echo"),
+    "GET 302 to ftp": Call("/redirect/302?to=ftp://{api}/"),
+    "GET 302 for ever": Call("/loop"),
+}
+
+# No policy can allow these: after a redirect to a third place the origin is null.
+NEVER = {
+    "GET 302 where the page is named",
+    "GET 302 back to the page",
+    "GET 302 with a user name",
+    "GET 302 to ftp",
+    "GET 302 for ever",
+}
+
+# What a page does that may do nothing.
+STRANGER_CALLS = (
+    "GET",
+    "HEAD",
+    "POST text",
+    "POST JSON",
+    "DELETE",
+    "PUT watched",
+    "Authorization",
+    "PUT with credentials",
+    "GET unknown path",
+    "GET failing",
+    "PUT private",
+    "GET slash",
+    "PUT 307 elsewhere",
+)
+
+WITH_CREDENTIALS = {"GET with credentials", "PUT with credentials", "watched with credentials"}
+WITH_PUT = {name for name in CALLS if name.startswith("PUT")} | {"watched with credentials"}
+WITH_AUTHORIZATION = {"Authorization", "Authorization 302 elsewhere"}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Answers, the pages that they allow, those that they do not, and what stays blocked."""
+
+    answers: dict[str, Any]
+    pages: list[str]
+    strangers: list[str]
+    blocked: set[str]
+    only_in_chromium: set[str] = field(default_factory=set)
+
+
+POLICIES = {
+    "one origin": Policy(
+        {"frontend_origins": "https://app.example.com"},
+        ["https://app.example.com"],
+        [
+            "https://app.example.com.evil.example",
+            "https://evilapp.example.com",
+            "https://evil-app.example.com",
+            "https://sub.app.example.com",
+            "https://example.com",
+            "https://appxexample.com",
+            "https://app.example.com:8443",
+            "http://app.example.com",
+            "http://app.example.com:8080",
+            "null",
+        ],
+        {"patch", "OPTIONS", "X-Listed", "X-Unlisted", "long Accept", *WITH_CREDENTIALS},
+    ),
+    "several, with credentials": Policy(
+        {
+            "frontend_origins": "https://app.example.com, https://admin.example.com:8443, "
+            "http://localhost:3000",
+            "allow_credentials": True,
+            "allowed_headers": "Content-Type, X-Listed",
+        },
+        ["https://app.example.com", "https://admin.example.com:8443", "http://localhost:3000"],
+        [
+            "https://admin.example.com",
+            "https://app.example.com:8443",
+            "http://localhost:5173",
+            "http://localhost",
+            "http://127.0.0.1:3000",
+            "http://app.localhost:3000",
+            "null",
+        ],
+        {"patch", "OPTIONS", "X-Unlisted", "long Accept", *WITH_AUTHORIZATION},
+    ),
+    "wildcards": Policy(
+        {"frontend_origins": ["https://*.example.com", "http://localhost:*"]},
+        [
+            "https://a.example.com",
+            "https://a.b-c.example.com",
+            "http://localhost",
+            "http://localhost:5173",
+        ],
+        [
+            "https://example.com",
+            "https://xexample.com",
+            "https://a.example.com.evil.example",
+            "https://a.example.com:8443",
+            "http://a.example.com",
+            "https://localhost",
+            "http://a.localhost:5173",
+            "http://127.0.0.1:5173",
+            "null",
+        ],
+        {"patch", "OPTIONS", "X-Listed", "X-Unlisted", "long Accept", *WITH_CREDENTIALS},
+    ),
+    "any": Policy(
+        {"frontend_origins": "any", "allowed_headers": "any", "exposed_headers": "any"},
+        ["https://anything.example", "http://anything.example:8080", "null"],
+        [],
+        {"patch", "OPTIONS", *WITH_CREDENTIALS, *WITH_AUTHORIZATION},
+        # The standard does not let * stand for Authorization; Chromium still does.
+        only_in_chromium=WITH_AUTHORIZATION,
+    ),
+    "only PUT and DELETE": Policy(
+        {
+            "frontend_origins": "http://intranet.example:8080",
+            "allowed_methods": ["PUT", "DELETE"],
+            "allowed_headers": "Content-Type, X-Listed",
+        },
+        ["http://intranet.example:8080"],
+        ["http://intranet.example", "http://intranet.example:3000", "https://intranet.example"],
+        {
+            "POST JSON",
+            "PATCH",
+            "patch",
+            "OPTIONS",
+            "POST watched",
+            "long Accept",
+            "X-Listed",
+            "X-Unlisted",
+            "POST too large",
+            *WITH_AUTHORIZATION,
+            *WITH_CREDENTIALS,
+        },
+    ),
+    "only GET, no headers": Policy(
+        {
+            "frontend_origins": ["http://[::1]:3000", "http://127.0.0.1:5173"],
+            "allowed_methods": ["GET"],
+            "allowed_headers": [],
+            "exposed_headers": [],
+            "preflight_max_age": -1,
+        },
+        ["http://[::1]:3000", "http://127.0.0.1:5173"],
+        ["http://localhost:3000", "http://[::1]:5173", "http://127.0.0.2:5173"],
+        {
+            "POST JSON",
+            "PATCH",
+            "patch",
+            "DELETE",
+            "delete",
+            "OPTIONS",
+            "POST watched",
+            "long Accept",
+            "X-Listed",
+            "X-Unlisted",
+            "POST too large",
+            *WITH_PUT,
+            *WITH_AUTHORIZATION,
+            *WITH_CREDENTIALS,
+        },
+    ),
+    "every method and header": Policy(
+        {
+            "frontend_origins": "https://app.example.com",
+            "allowed_methods": ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+            "allow_credentials": True,
+            "allowed_headers": "content-type, AUTHORIZATION, x-listed, X-Unlisted, Accept",
+        },
+        ["https://app.example.com"],
+        ["https://app.example.com:8443", "http://app.example.com"],
+        {"patch"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_chromium_the_judge_and_the_policy_agree(
+    browser: Chromium, render: Render, tmp_path: Path, name: str
+) -> None:
+    policy = POLICIES[name]
+    checks = [(page, call) for page in policy.pages for call in CALLS]
+    checks += [(page, call) for page in policy.strangers for call in STRANGER_CALLS]
+    differences = []
+    elsewhere = Elsewhere()
+    with (
+        serve(elsewhere, browser.certificate) as third,
+        gunicorn(render(**policy.answers), tmp_path / "log", browser.certificate) as port,
+    ):
+        places = {"elsewhere": f"https://elsewhere.example.net:{third}", "api": f"{API}:{port}"}
+        for number, (page, title) in enumerate(checks):
+            call = CALLS[title]
+            path = call.path.format(**places)
+            url = f"https://{API}:{port}{path}{'&' if '?' in path else '?'}case={number}"
+            request = Request(page, call.method, call.headers, call.credentials, call.preflight)
+
+            answer = browser.fetch(f"{url}-chromium", request, call.body)
+            outcome = fetch(f"{url}-judge", request, Wire(browser.servers, call.body))
+
+            met = {"right": None, "judge": None, "Chromium": None}
+            if page in policy.pages and title not in policy.blocked | NEVER:
+                met["right"] = call.status
+            if outcome.allowed:
+                met["judge"] = outcome.response.status
+            if answer.response:
+                met["Chromium"] = answer.response.status
+            if title in policy.only_in_chromium and met["Chromium"] == call.status:
+                met["Chromium"] = None
+            elif answer.response and outcome.allowed:
+                readable = {key.lower() for key, _ in readable_headers(request, outcome.response)}
+                if readable != answer.response.headers.keys():
+                    differences.append(f"{page} {title}: {readable} {answer.response.headers}")
+            if len(set(met.values())) != 1:
+                differences.append(f"{page} {title}: {met} {outcome.verdict} {answer.console}")
+    sent = elsewhere.sent + (tmp_path / "log").read_text().splitlines()
+    differences += different_requests(sent, checks, policy)
+    assert not differences, "\n".join(differences)
+
+
+def different_requests(
+    lines: list[str], checks: list[tuple[str, str]], policy: Policy
+) -> list[str]:
+    """Return where Chromium and the judge sent other requests, or with other CORS headers."""
+    sent: dict[str, list[str]] = defaultdict(list)
+    for line in lines:
+        line, _, query = line.partition(" ?")
+        sent[parse_qs(query)["case"][0]].append(line)
+    return [
+        f"{page} {title}: {sent[f'{number}-chromium']} {sent[f'{number}-judge']}"
+        for number, (page, title) in enumerate(checks)
+        if sorted(sent[f"{number}-chromium"]) != sorted(sent[f"{number}-judge"])
+        and title not in policy.only_in_chromium
+    ]
+
+
+class Wire:
+    """Sends the judge's requests over HTTP, each on a connection of its own."""
+
+    def __init__(self, servers: dict[int, int], body: str | None) -> None:
+        self.servers = servers
+        self.body = body
+
+    def __call__(self, method: str, url: str, headers: Headers) -> Response:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        port = self.servers.get(port, port)
+        connection: HTTPConnection
+        if parts.scheme == "https":
+            unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+            connection = HTTPSConnection("127.0.0.1", port, context=unverified, timeout=10)
+        else:
+            connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        body = None if method in ("GET", "HEAD", "OPTIONS") else self.body
+        target = f"{parts.path}?{parts.query}"
+        connection.request(method, target, body, {**dict(headers), "Host": parts.netloc})
+        response = connection.getresponse()
+        connection.close()
+        return Response(response.status, tuple(response.getheaders()))
+
+
+class Elsewhere:
+    """A third server, where redirects lead: `/any` allows every page, `/named` only one."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+        names = ("ORIGIN", "ACCESS_CONTROL_REQUEST_METHOD", "ACCESS_CONTROL_REQUEST_HEADERS")
+        cors = " ".join(environ.get(f"HTTP_{name}", "-") for name in names)
+        self.sent.append(
+            f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} {cors} ?{environ['QUERY_STRING']}"
+        )
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        named = environ["PATH_INFO"] == "/named"
+        start_response(
+            "200 OK",
+            [
+                ("Content-Length", "0"),
+                ("Access-Control-Allow-Origin", "https://app.example.com" if named else "*"),
+                ("Access-Control-Allow-Methods", "PUT"),
+                ("Access-Control-Allow-Headers", "content-type"),
+            ],
+        )
+        return []
+
+
+@contextmanager
+def gunicorn(project: Path, log: Path, certificate: Certificate | None = None) -> Iterator[int]:
+    """Serve a project's app, with the routes of detours.py, until the block ends.
+
+    The log then has a line for each request: method, path, Origin and the two headers of a
+    preflight, the query after a question mark.
+    """
+    cors = ("origin", "access-control-request-method", "access-control-request-headers")
+    line = " ".join(["%(m)s %(U)s", *(f"%({{{name}}}i)s" for name in cors), "?%(q)s"])
+    with create_server(("127.0.0.1", 0)) as listener:
+        options = ["--bind", f"fd://{listener.fileno()}", "--worker-class=gthread", "--threads=8"]
+        options += ["--access-logfile", str(log), "--access-logformat", line, "--log-level=error"]
+        if certificate:
+            options += ["--certfile", str(certificate.path)]
+        server = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "gunicorn",
+                *options,
+                "--pythonpath",
+                str(ROOT / "tests"),
+                "detours:app",
+            ],
+            cwd=project,
+            pass_fds=[listener.fileno()],
+        )
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.terminate()
+            server.wait()
