@@ -1,14 +1,53 @@
-"""The rendered app with routes that fail or lead away. tests/test_browser.py serves it."""
+"""The rendered app, with routes that fail or lead away. tests/test_browser.py serves it.
 
-from typing import Any
+It writes a line for each request into requests.log: the method, the path, Origin, what a
+preflight asks for, and the query after a question mark.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from flask import Response, abort, redirect, request, session
 
 from app import create_app
 
-app = create_app({"DEBUG": True, "SECRET_KEY": "for tests only", "MAX_CONTENT_LENGTH": 100})
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+CORS_HEADERS = ("ORIGIN", "ACCESS_CONTROL_REQUEST_METHOD", "ACCESS_CONTROL_REQUEST_HEADERS")
 
 METHODS = ["GET", "POST", "PUT"]
+
+app = create_app({"DEBUG": True, "SECRET_KEY": "for tests only", "MAX_CONTENT_LENGTH": 100})
+app.logger.disabled = True
+answer = app.wsgi_app
+
+
+def record(environ: "WSGIEnvironment", start_response: "StartResponse") -> "Iterable[bytes]":
+    cors = " ".join(environ.get(f"HTTP_{name}", "-") for name in CORS_HEADERS)
+    line = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} {cors} ?{environ['QUERY_STRING']}"
+    with open("requests.log", "a") as log:
+        log.write(f"{line}\n")
+    if environ["HTTP_HOST"].startswith("elsewhere."):
+        return answer_elsewhere(environ, start_response)
+    return answer(environ, start_response)
+
+
+def answer_elsewhere(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+    """Another server, as it were: `/any` is for every page, `/named` for one."""
+    headers = [
+        ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Allow-Methods", "PUT"),
+        ("Access-Control-Allow-Headers", "content-type"),
+    ]
+    if environ["PATH_INFO"] == "/named":
+        headers[0] = ("Access-Control-Allow-Origin", "https://app.example.com")
+    start_response("200 OK", [*headers, ("Content-Length", "0")])
+    return []
+
+
+app.wsgi_app = record  # type: ignore[method-assign]
 
 
 @app.before_request
@@ -19,7 +58,7 @@ def authenticate() -> None:
 
 @app.route("/private", methods=METHODS)
 @app.route("/slash/", methods=METHODS)
-def arrived() -> dict[str, str]:
+def arrive() -> dict[str, str]:
     return {"method": request.method}
 
 
@@ -34,7 +73,7 @@ def lead_away(status: int) -> Any:
 
 
 @app.get("/loop")
-def loop() -> Any:
+def lead_back() -> Any:
     return redirect(request.full_path)
 
 

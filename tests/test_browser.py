@@ -1,5 +1,7 @@
 """Chromium, the rendered app's own judge (app/cors/fetch.py) and the policy as it was meant: one verdict."""
 
+import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -10,17 +12,14 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from socket import create_server
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from chromium import Certificate, Chromium, serve
+from chromium import Certificate, Chromium
 from conftest import ROOT, Render
 
 from app.cors.fetch import Headers, Request, Response, fetch, readable_headers
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 API = "api.example.net"
 
@@ -261,18 +260,15 @@ POLICIES = {
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_chromium_the_judge_and_the_policy_agree(
-    browser: Chromium, render: Render, tmp_path: Path, name: str
+    browser: Chromium, render: Render, name: str
 ) -> None:
     policy = POLICIES[name]
     checks = [(page, call) for page in policy.pages for call in CALLS]
     checks += [(page, call) for page in policy.strangers for call in STRANGER_CALLS]
     differences = []
-    elsewhere = Elsewhere()
-    with (
-        serve(elsewhere, browser.certificate) as third,
-        gunicorn(render(**policy.answers), tmp_path / "log", browser.certificate) as port,
-    ):
-        places = {"elsewhere": f"https://elsewhere.example.net:{third}", "api": f"{API}:{port}"}
+    project = render(**policy.answers)
+    with gunicorn(project, browser.certificate) as port:
+        places = {"elsewhere": f"https://elsewhere.example.net:{port}", "api": f"{API}:{port}"}
         for number, (page, title) in enumerate(checks):
             call = CALLS[title]
             path = call.path.format(**places)
@@ -297,23 +293,20 @@ def test_chromium_the_judge_and_the_policy_agree(
                     differences.append(f"{page} {title}: {readable} {answer.response.headers}")
             if len(set(met.values())) != 1:
                 differences.append(f"{page} {title}: {met} {outcome.verdict} {answer.console}")
-    sent = elsewhere.sent + (tmp_path / "log").read_text().splitlines()
-    differences += different_requests(sent, checks, policy)
+    differences += different_requests(project / "requests.log", checks, policy)
     assert not differences, "\n".join(differences)
 
 
-def different_requests(
-    lines: list[str], checks: list[tuple[str, str]], policy: Policy
-) -> list[str]:
+def different_requests(log: Path, checks: list[tuple[str, str]], policy: Policy) -> list[str]:
     """Return where Chromium and the judge sent other requests, or with other CORS headers."""
     sent: dict[str, list[str]] = defaultdict(list)
-    for line in lines:
-        line, _, query = line.partition(" ?")
-        sent[parse_qs(query)["case"][0]].append(line)
+    for line in log.read_text().splitlines():
+        request, _, query = line.partition(" ?")
+        sent[parse_qs(query)["case"][0]].append(request)
     return [
         f"{page} {title}: {sent[f'{number}-chromium']} {sent[f'{number}-judge']}"
         for number, (page, title) in enumerate(checks)
-        if sorted(sent[f"{number}-chromium"]) != sorted(sent[f"{number}-judge"])
+        if sent[f"{number}-chromium"] != sent[f"{number}-judge"]
         and title not in policy.only_in_chromium
     ]
 
@@ -344,61 +337,23 @@ class Wire:
         return Response(response.status, tuple(response.getheaders()))
 
 
-class Elsewhere:
-    """A third server, where redirects lead: `/any` allows every page, `/named` only one."""
-
-    def __init__(self) -> None:
-        self.sent: list[str] = []
-
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
-        names = ("ORIGIN", "ACCESS_CONTROL_REQUEST_METHOD", "ACCESS_CONTROL_REQUEST_HEADERS")
-        cors = " ".join(environ.get(f"HTTP_{name}", "-") for name in names)
-        self.sent.append(
-            f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} {cors} ?{environ['QUERY_STRING']}"
-        )
-        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        named = environ["PATH_INFO"] == "/named"
-        start_response(
-            "200 OK",
-            [
-                ("Content-Length", "0"),
-                ("Access-Control-Allow-Origin", "https://app.example.com" if named else "*"),
-                ("Access-Control-Allow-Methods", "PUT"),
-                ("Access-Control-Allow-Headers", "content-type"),
-            ],
-        )
-        return []
-
-
 @contextmanager
-def gunicorn(project: Path, log: Path, certificate: Certificate | None = None) -> Iterator[int]:
-    """Serve a project's app, with the routes of detours.py, until the block ends.
-
-    The log then has a line for each request: method, path, Origin and the two headers of a
-    preflight, the query after a question mark.
-    """
-    cors = ("origin", "access-control-request-method", "access-control-request-headers")
-    line = " ".join(["%(m)s %(U)s", *(f"%({{{name}}}i)s" for name in cors), "?%(q)s"])
+def gunicorn(project: Path, certificate: Certificate | None = None) -> Iterator[int]:
+    """Serve a project's app, with the routes of detours.py, until the block ends."""
     with create_server(("127.0.0.1", 0)) as listener:
         options = ["--bind", f"fd://{listener.fileno()}", "--worker-class=gthread", "--threads=8"]
-        options += ["--access-logfile", str(log), "--access-logformat", line, "--log-level=error"]
+        options += ["--log-level=error", "--pythonpath", str(ROOT / "tests")]
         if certificate:
             options += ["--certfile", str(certificate.path)]
         server = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "gunicorn",
-                *options,
-                "--pythonpath",
-                str(ROOT / "tests"),
-                "detours:app",
-            ],
+            [sys.executable, "-m", "gunicorn", *options, "detours:app"],
             cwd=project,
             pass_fds=[listener.fileno()],
+            start_new_session=True,
         )
         try:
             yield listener.getsockname()[1]
         finally:
-            server.terminate()
+            # At once, workers and all: Chromium keeps its connections open.
+            os.killpg(server.pid, signal.SIGKILL)
             server.wait()
