@@ -6,6 +6,7 @@ have any origin; nothing stands between it and the servers.
 
 import base64
 import hashlib
+import json
 import shutil
 import ssl
 import threading
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 # Where a page may be: an origin without a port has the scheme's default.
 HTTP_PORTS = (80, 3000, 4444, 5173, 8080)
 HTTPS_PORTS = (443, 8443)
+
+# "Allow third-party cookies". As it comes, Chromium keeps them only if they are `Partitioned`.
+PREFERENCES = {"profile": {"cookie_controls_mode": 0}}
 
 # What a page's script does: `fetch`, or XMLHttpRequest where an upload is watched, which is the
 # only way to set the standard's use-CORS-preflight flag.
@@ -59,6 +63,14 @@ async ([url, {origin, method, headers, credentials, preflight}, body]) => {
     request.send(body);
   });
 }
+"""
+
+LOAD_SCRIPT = """
+(url) => new Promise((resolve, reject) => {
+  const script = document.createElement("script");
+  Object.assign(script, {src: url, onload: resolve, onerror: reject});
+  document.head.append(script);
+}).then(() => undefined)
 """
 
 
@@ -126,6 +138,10 @@ class Chromium:
         response = got and PageResponse(got[0], dict(got[1]), got[2])
         return Answer(response, tuple(self.console))
 
+    def load_script(self, url: str) -> None:
+        """Load a script into the page that is shown, as `<script src>` does: without Origin."""
+        self.tab.evaluate(LOAD_SCRIPT, url)
+
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[Chromium]:
@@ -140,7 +156,11 @@ def chromium(folder: Path) -> Iterator[Chromium]:
         servers = dict.fromkeys(HTTP_PORTS, http) | dict.fromkeys(HTTPS_PORTS, https)
         rules = [f"MAP *:{port} 127.0.0.1:{server}" for port, server in servers.items()]
         playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(
+        preferences = folder / "profile" / "Default" / "Preferences"
+        preferences.parent.mkdir(parents=True)
+        preferences.write_text(json.dumps(PREFERENCES))
+        profile = playwright.chromium.launch_persistent_context(
+            folder / "profile",
             executable_path=program,
             args=[
                 "--no-sandbox",
@@ -151,8 +171,8 @@ def chromium(folder: Path) -> Iterator[Chromium]:
                 "--disable-features=HttpsUpgrades,LocalNetworkAccessChecks",
             ],
         )
-        stack.callback(browser.close)
-        yield Chromium(browser.new_page(), certificate, servers)
+        stack.callback(profile.close)
+        yield Chromium(profile.pages[0], certificate, servers)
 
 
 def show_page(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:

@@ -1,7 +1,7 @@
 """The rendered app, with routes that fail or lead away. tests/test_browser.py serves it.
 
 It writes a line for each request into requests.log: the method, the path, Origin, what a
-preflight asks for, and the query after a question mark.
+preflight asks for, the cookie, and the query after a question mark.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-CORS_HEADERS = ("ORIGIN", "ACCESS_CONTROL_REQUEST_METHOD", "ACCESS_CONTROL_REQUEST_HEADERS")
+RECORDED = (
+    "ORIGIN",
+    "ACCESS_CONTROL_REQUEST_METHOD",
+    "ACCESS_CONTROL_REQUEST_HEADERS",
+    "COOKIE",
+)
 
 METHODS = ["GET", "POST", "PUT"]
 
@@ -25,13 +30,25 @@ answer = app.wsgi_app
 
 
 def record(environ: "WSGIEnvironment", start_response: "StartResponse") -> "Iterable[bytes]":
-    cors = " ".join(environ.get(f"HTTP_{name}", "-") for name in CORS_HEADERS)
-    line = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} {cors} ?{environ['QUERY_STRING']}"
+    headers = " ".join(environ.get(f"HTTP_{name}", "-") for name in RECORDED)
     with open("requests.log", "a") as log:
-        log.write(f"{line}\n")
+        log.write(
+            f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} {headers}"
+            f" ?{environ['QUERY_STRING']}\n"
+        )
     if environ["HTTP_HOST"].startswith("elsewhere."):
         return answer_elsewhere(environ, start_response)
+    if environ["QUERY_STRING"] == "without-vary":
+        return answer(environ, without_vary(start_response))
     return answer(environ, start_response)
+
+
+def without_vary(start_response: "StartResponse") -> "StartResponse":
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+        kept = [header for header in headers if header[0] != "Vary"]
+        return start_response(status, kept, *exc_info)
+
+    return start
 
 
 def answer_elsewhere(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:

@@ -1,5 +1,6 @@
 """Chromium, the rendered app's own judge (app/cors/fetch.py) and the policy as it was meant: one verdict."""
 
+import json
 import os
 import signal
 import ssl
@@ -293,15 +294,35 @@ def test_chromium_the_judge_and_the_policy_agree(
                     differences.append(f"{page} {title}: {readable} {answer.response.headers}")
             if len(set(met.values())) != 1:
                 differences.append(f"{page} {title}: {met} {outcome.verdict} {answer.console}")
-    differences += different_requests(project / "requests.log", checks, policy)
+    differences += different_requests(project, checks, policy)
     assert not differences, "\n".join(differences)
 
 
-def different_requests(log: Path, checks: list[tuple[str, str]], policy: Policy) -> list[str]:
+@dataclass(frozen=True)
+class Sent:
+    """A request as it came in at the server, what it had not as `-`."""
+
+    method: str
+    path: str
+    origin: str
+    asked_method: str
+    asked_headers: str
+    cookie: str
+
+
+def recorded(project: Path) -> list[tuple[str, Sent]]:
+    """Return each request that a project's app has had, with its query."""
+    lines = (project / "requests.log").read_text().splitlines()
+    return [
+        (query, Sent(*line.split(" ", 5)))
+        for line, _, query in (text.partition(" ?") for text in lines)
+    ]
+
+
+def different_requests(project: Path, checks: list[tuple[str, str]], policy: Policy) -> list[str]:
     """Return where Chromium and the judge sent other requests, or with other CORS headers."""
-    sent: dict[str, list[str]] = defaultdict(list)
-    for line in log.read_text().splitlines():
-        request, _, query = line.partition(" ?")
+    sent: dict[str, list[Sent]] = defaultdict(list)
+    for query, request in recorded(project):
         sent[parse_qs(query)["case"][0]].append(request)
     return [
         f"{page} {title}: {sent[f'{number}-chromium']} {sent[f'{number}-judge']}"
@@ -309,6 +330,63 @@ def different_requests(log: Path, checks: list[tuple[str, str]], policy: Policy)
         if sent[f"{number}-chromium"] != sent[f"{number}-judge"]
         and title not in policy.only_in_chromium
     ]
+
+
+@pytest.mark.parametrize(
+    ("origins", "query", "requests", "allowed"),
+    [
+        ("https://app.example.com", "", ["-", "https://app.example.com"], True),
+        ("any", "", ["-"], True),
+        ("https://app.example.com", "?without-vary", ["-"], False),
+    ],
+)
+def test_a_cached_response_keeps_no_page_out(
+    browser: Chromium,
+    render: Render,
+    origins: str,
+    query: str,
+    requests: list[str],
+    allowed: bool,
+) -> None:
+    """What `<script src>` has put into the cache, without Origin, a page may fetch afterwards."""
+    project = render(frontend_origins=origins)
+    with gunicorn(project, browser.certificate) as port:
+        url = f"https://{API}:{port}/script.js{query}"
+        browser.open("https://app.example.com")
+        browser.load_script(url)
+        assert browser.fetch(url, Request("https://app.example.com")).allowed is allowed
+    assert [sent.origin for _, sent in recorded(project)] == requests
+
+
+@pytest.mark.parametrize("credentials", [True, False])
+def test_session_cookie_comes_back_where_credentials_may(
+    browser: Chromium, render: Render, credentials: bool
+) -> None:
+    """From a page of another site, that is: the cookie must be `SameSite=None; Secure`."""
+    page = "https://app.example.com"
+    project = render(frontend_origins=page, allow_credentials=credentials)
+    with gunicorn(project, browser.certificate) as port:
+        for path in ("/log-in", "/user"):
+            answer = browser.fetch(f"https://{API}:{port}{path}", Request(page, credentials=True))
+            assert answer.allowed is credentials
+        user = answer.response and json.loads(answer.response.text)
+        stranger = browser.fetch(f"https://{API}:{port}/user", Request(page)).response
+    assert user == ({"user": "Ada"} if credentials else None)
+    assert stranger and json.loads(stranger.text) == {"user": None}
+    came_back = [sent.cookie.startswith("session=") for _, sent in recorded(project)]
+    assert came_back == [False, credentials, False]
+
+
+@pytest.mark.parametrize(("max_age", "preflights"), [(600, 1), (1, 1), (0, 2), (-1, 2)])
+def test_preflight_is_remembered_for_max_age(
+    browser: Chromium, render: Render, max_age: int, preflights: int
+) -> None:
+    project = render(frontend_origins="https://app.example.com", preflight_max_age=max_age)
+    with gunicorn(project, browser.certificate) as port:
+        for _ in range(2):
+            request = Request("https://app.example.com", "PUT", JSON)
+            assert browser.fetch(f"https://{API}:{port}/api/echo", request, "{}").allowed
+    assert [sent.method for _, sent in recorded(project)].count("OPTIONS") == preflights
 
 
 class Wire:
