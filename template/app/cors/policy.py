@@ -235,6 +235,8 @@ def credentials_problems(policy: Policy) -> list[str]:
     return problems
 
 
+# https://, a host of 253 characters and :65535 are 267; what is longer is not read any further.
+NOT_TOO_LONG = "(?!.{268})"
 ANY_SUBDOMAIN = r"(?:[a-z0-9-]{1,63}\.)+"
 ANY_PORT = r"(?::(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3}))?"
 
@@ -246,7 +248,7 @@ def compile_origins(origins: tuple[str, ...]) -> "re.Pattern[str]":
     as for thousands.
     """
     parts = [pattern_parts(origin) for origin in origins]
-    return re.compile(rf"{branch(parts)}\Z", re.ASCII)
+    return re.compile(NOT_TOO_LONG + branch(parts) + r"\Z", re.ASCII)
 
 
 def pattern_parts(origin: str) -> list[str]:
