@@ -1,0 +1,198 @@
+"""Print what a request and a start cost, against bare Flask and plain flask-cors. See README.md."""
+
+import argparse
+import gc
+import importlib
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from flask import Flask
+from flask_cors import CORS
+from project import rendered
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder
+
+COUNTS = (1, 10, 1_000, 10_000)
+SECONDS_A_TURN = 0.02
+PREFLIGHT = {
+    "Access-Control-Request-Method": "PUT",
+    "Access-Control-Request-Headers": "content-type",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=41, help="of each app, for each row")
+    options = parser.parse_args()
+    with rendered() as project:
+        costs(project, options.turns)
+        starts(project)
+
+
+# The apps that are compared: the same routes, with and without CORS
+
+
+def bare(wildcard: bool, count: int) -> Flask:
+    app = Flask("app")
+    for name in ("echo", "health"):
+        app.register_blueprint(importlib.import_module(f"app.{name}").bp)
+    return app
+
+
+def plain(wildcard: bool, count: int) -> Flask:
+    app = bare(wildcard, count)
+    names = [f"app{number}" for number in range(count)]
+    if wildcard:
+        origins = [rf"https://.*\.{name}\.example\.com" for name in names]
+    else:
+        origins = [f"https://{name}.example.com" for name in names]
+    CORS(app, origins=origins)
+    return app
+
+
+def ours(wildcard: bool, count: int) -> Flask:
+    start = "https://*." if wildcard else "https://"
+    origins = [f"{start}app{number}.example.com" for number in range(count)]
+    app: Flask = importlib.import_module("app").create_app({"CORS_ORIGINS": origins})
+    return app
+
+
+def environs(wildcard: bool, count: int) -> dict[str, dict[str, Any]]:
+    """Return each kind of request; the allowed origin stands in the middle of the list."""
+    allowed = f"https://{'www.' if wildcard else ''}app{count // 2}.example.com"
+    requests: dict[str, tuple[str, dict[str, str]]] = {
+        "allowed": ("GET", {"Origin": allowed}),
+        "denied": ("GET", {"Origin": "https://app.evil.example"}),
+        "no Origin": ("GET", {}),
+        "preflight": ("OPTIONS", {"Origin": allowed, **PREFLIGHT}),
+    }
+    found = {}
+    for name, (method, headers) in requests.items():
+        environ = EnvironBuilder("/api/echo", method=method, headers=Headers(headers)).get_environ()
+        # A stream cannot be sent to another process, and nothing here reads it.
+        found[name] = {key: value for key, value in environ.items() if key != "wsgi.input"}
+        del found[name]["wsgi.errors"]
+    return found
+
+
+# Each app has a process of its own, so that one's ten thousand origins do not fill another's
+# caches or slow its garbage collector; they take turns, so that noise hits all alike.
+
+
+def work(connection: Connection, project: Path, kind: str, wildcard: bool, count: int) -> None:
+    """Time requests as often as asked: (environ, times) in, seconds a request out."""
+    sys.path.insert(0, str(project))
+    app = {"bare": bare, "plain": plain, "ours": ours}[kind](wildcard, count)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    connection.send(None)
+    while True:
+        environ, times = connection.recv()
+        start = time.perf_counter()
+        for _ in range(times):
+            for _ in app(environ.copy(), ignore):
+                pass
+        connection.send((time.perf_counter() - start) / times)
+        gc.collect()
+
+
+def ignore(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
+    """Stand in for a server's start_response."""
+
+
+class App:
+    def __init__(self, project: Path, kind: str, wildcard: bool, count: int) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self.connection, other = spawn.Pipe()
+        self.process = spawn.Process(target=work, args=(other, project, kind, wildcard, count))
+        self.process.start()
+        self.connection.recv()
+
+    def time(self, environ: dict[str, Any], times: int) -> float:
+        """Return the seconds that a request takes."""
+        self.connection.send((environ, times))
+        return float(self.connection.recv())
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.join()
+
+
+@contextmanager
+def running(*apps: App) -> Iterator[tuple[App, ...]]:
+    try:
+        yield apps
+    finally:
+        for app in apps:
+            app.stop()
+
+
+def costs(project: Path, turns: int) -> None:
+    print("A request through the WSGI app: this template's cost, and as a multiple of others'")
+    row = "{:10}{:>8}  {:10}" + "{:>9}{:>14}{:>13}{:>13}"
+    head = ("µs", "/ bare Flask", "/ plain CORS", "/ one origin")
+    print(row.format("origins", "", "request", *head))
+    for wildcard in (False, True):
+        with running(App(project, "ours", wildcard, 1)) as (one,):
+            one_environs = environs(wildcard, 1)
+            for count in COUNTS:
+                trio = [App(project, kind, wildcard, count) for kind in ("ours", "bare", "plain")]
+                with running(*trio):
+                    for name, environ in environs(wildcard, count).items():
+                        others = [(app, environ) for app in trio] + [(one, one_environs[name])]
+                        took = take_turns(others, turns)
+                        kind = "wildcard" if wildcard else "exact"
+                        figures = (f"{ratio(took[0], other):.2f}" for other in took[1:])
+                        cost = f"{median(took[0]) * 1e6:.0f}"
+                        print(row.format(kind, count, name, cost, *figures), flush=True)
+
+
+def take_turns(apps: list[tuple[App, dict[str, Any]]], turns: int) -> list[list[float]]:
+    """Return each app's seconds a request, one figure a turn."""
+    times = [max(1, int(SECONDS_A_TURN / app.time(environ, 3))) for app, environ in apps]
+    took: list[list[float]] = [[] for _ in apps]
+    for turn in range(turns):
+        # Every second turn goes backwards: no app always follows the same one.
+        for index in range(len(apps))[:: 1 if turn % 2 else -1]:
+            app, environ = apps[index]
+            took[index].append(app.time(environ, times[index]))
+    return took
+
+
+def ratio(ours: list[float], others: list[float]) -> float:
+    return median(a / b for a, b in zip(ours, others, strict=True))
+
+
+def starts(project: Path) -> None:
+    print("\nA start: making the app, in ms")
+    print(f"{'origins':10}{'':>8}{'ours':>9}{'plain CORS':>14}")
+    sys.path.insert(0, str(project))
+    start(ours, False, 1)
+    for wildcard in (False, True):
+        for count in COUNTS:
+            figures = [f"{start(make, wildcard, count) * 1e3:.1f}" for make in (ours, plain)]
+            kind = "wildcard" if wildcard else "exact"
+            print(f"{kind:10}{count:>8}{figures[0]:>9}{figures[1]:>14}", flush=True)
+
+
+def start(make: Any, wildcard: bool, count: int) -> float:
+    """Return the seconds that making an app takes."""
+    took = []
+    for _ in range(5):
+        importlib.import_module("re").purge()
+        begin = time.perf_counter()
+        make(wildcard, count)
+        took.append(time.perf_counter() - begin)
+    return median(took)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Print how long a copy, an update and the way to green tests take. See README.md."""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from project import ROOT
+
+FLOOR = {
+    "copier.yml": "_subdirectory: template\nanswer:\n  type: str\n  default: a\n",
+    "template/file.txt.jinja": "{{ answer }}\n",
+    "template/{{_copier_conf.answers_file}}.jinja": "{{ _copier_answers | to_nice_yaml }}\n",
+}
+UPDATE = ("update", "--vcs-ref=:current:", "--defaults", "--quiet")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=11)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        isolate(folder)
+        ours, floor = this_template(folder / "ours"), floor_template(folder / "floor")
+        compare("copy", *copies(folder, ours, floor, options.turns))
+        compare("update", *updates(folder, ours, floor, options.turns))
+        to_green_tests(folder, ours)
+
+
+def isolate(folder: Path) -> None:
+    """Keep the user's settings of git and Copier out of the figures."""
+    (folder / "gitconfig").write_text("[user]\n\tname = Nobody\n\temail = nobody@example.com\n")
+    os.environ["GIT_CONFIG_GLOBAL"] = str(folder / "gitconfig")
+    os.environ["COPIER_SETTINGS_PATH"] = str(folder / "settings.yml")
+    (folder / "settings.yml").write_text("{}\n")
+
+
+def this_template(to: Path) -> Path:
+    """Put what this checkout would commit into a git repository without tags."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, to / name)
+    commit(to)
+    return to
+
+
+def floor_template(to: Path) -> Path:
+    """Make a template of one question and one file: the least that Copier can be asked."""
+    for name, text in FLOOR.items():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        (to / name).write_text(text)
+    commit(to)
+    return to
+
+
+def commit(folder: Path) -> None:
+    git = ["git", "-C", str(folder)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message", "Work"], check=True)
+
+
+def copier(*arguments: str, folder: Path) -> float:
+    """Return the seconds that a command takes."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "copier", *arguments]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def copies(folder: Path, ours: Path, floor: Path, turns: int) -> tuple[list[float], ...]:
+    took: tuple[list[float], list[float]] = ([], [])
+    for turn in range(turns):
+        for times, template in zip(took, (ours, floor), strict=True):
+            to = f"{template.name}-{turn}"
+            command = ("copy", "--defaults", "--quiet", str(template), to)
+            times.append(copier(*command, folder=folder))
+    return took
+
+
+def updates(folder: Path, ours: Path, floor: Path, turns: int) -> tuple[list[float], ...]:
+    took: tuple[list[float], list[float]] = ([], [])
+    projects = (folder / f"{ours.name}-0", folder / f"{floor.name}-0")
+    for turn in range(turns):
+        answers = (f"frontend_origins=https://app{turn}.example.com", f"answer={turn}")
+        for times, project, answer in zip(took, projects, answers, strict=True):
+            commit(project)
+            times.append(copier(*UPDATE, "-d", answer, folder=project))
+    return took
+
+
+def compare(what: str, ours: Sequence[float], floor: Sequence[float]) -> None:
+    ratio = median(a / b for a, b in zip(ours, floor, strict=True))
+    print(
+        f"{what:8}{median(ours):6.2f} s   one question, one file {median(floor):6.2f} s"
+        f"   ratio {ratio:.2f}",
+        flush=True,
+    )
+
+
+def to_green_tests(folder: Path, ours: Path) -> None:
+    """Go the way of a new user twice, and print the second time: pip's cache is warm then."""
+    for turn in range(2):
+        project = folder / f"green-{turn}"
+        python = str(project / ".venv/bin/python")
+        steps = {
+            "render": [sys.executable, "-m", "copier", "copy", "--defaults", "--quiet"]
+            + [str(ours), str(project)],
+            "venv": [sys.executable, "-m", "venv", str(project / ".venv")],
+            "install": [python, "-m", "pip", "install", "--quiet", "-r", "requirements-dev.txt"],
+            "pytest": [python, "-m", "pytest", "-q"],
+        }
+        took = {}
+        for name, command in steps.items():
+            start = time.perf_counter()
+            cwd = project if name in ("install", "pytest") else folder
+            output = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True)
+            took[name] = time.perf_counter() - start
+    passed = re.findall(r"[0-9]+ passed", output.stdout)[-1]
+    shown = ", ".join(f"{name} {seconds:.1f}" for name, seconds in took.items())
+    print(f"from an empty folder to green tests: {sum(took.values()):.1f} s ({shown}), {passed}")
+
+
+if __name__ == "__main__":
+    main()
