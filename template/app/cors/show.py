@@ -5,9 +5,8 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flask import Flask
+from flask import Config, Flask
 
-from app import settings
 from app.cors.policy import SETTINGS, Policy
 from app.cors.rules import is_loopback
 
@@ -32,6 +31,8 @@ def effective_settings(app: Flask) -> list[Setting]:
 
 
 def source(app: Flask, name: str) -> str:
+    settings = Config(app.root_path)
+    settings.from_object("app.settings")
     raw = app.config.get(name)
     variable = f"FLASK_{name}"
     if variable in os.environ:
@@ -41,7 +42,7 @@ def source(app: Flask, name: str) -> str:
             given = os.environ[variable]
         if raw == given:
             return f"environment, {variable}"
-    if raw == getattr(settings, name, None):
+    if raw == settings.get(name):
         return "app/settings.py"
     return "create_app"
 
