@@ -402,7 +402,7 @@ def captured_log() -> Iterator[list[str]]:
 
 # On the wire
 
-LOG_LINE = re.compile(r"\[[-0-9: +]+\] \[[0-9]+\] \[[A-Z]+\] |127\.0\.0\.1 - - \[|\Z")
+LOG_LINE = re.compile(r"\[[-0-9: +]+\] \[[0-9]+\] \[[A-Z]+\] |127\.0\.0\.1 - - \[|CORS: |\Z")
 
 
 def attack_on_the_wire(
