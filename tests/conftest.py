@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import chromium
 import pytest
+from chromium import Chromium, chromium
 from copier import run_copy
 
 ROOT = Path(__file__).parent.parent
@@ -62,10 +62,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chromium.Chromium]:
+def started_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     """Real Chromium, one for each worker that has a test for it."""
-    with chromium.chromium(tmp_path_factory.mktemp("chromium")) as browser:
+    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
         yield browser
+
+
+@pytest.fixture
+def browser(started_browser: Chromium) -> Chromium:
+    """Real Chromium, without the cookies of other tests."""
+    started_browser.tab.context.clear_cookies()
+    return started_browser
 
 
 @pytest.fixture
@@ -85,7 +92,9 @@ def render(template: Path, tmp_path: Path) -> Render:
 
 def copy(template: Path, project: Path, answers: Mapping[str, Any]) -> None:
     """Copy without trust, so that a template which comes to need it fails every test."""
-    run_copy(str(template), project, data=dict(answers), defaults=True, quiet=True, unsafe=False)
+    run_copy(
+        str(template), project, data=dict(answers), defaults=True, quiet=True, unsafe=False
+    )
 
 
 def run_tests(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,18 +9,21 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from socket import create_server
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from chromium import Certificate, Chromium
+from chromium import Certificate, Chromium, serve
 from conftest import ROOT, Render
 
-from app.cors.fetch import Headers, Request, Response, fetch, readable_headers
+from app.cors.fetch import Block, Headers, Request, Response, fetch, readable_headers
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 API = "api.example.net"
 
@@ -330,6 +333,259 @@ def different_requests(project: Path, checks: list[tuple[str, str]], policy: Pol
         if sent[f"{number}-chromium"] != sent[f"{number}-judge"]
         and title not in policy.only_in_chromium
     ]
+
+
+PAGE = "https://app.example.com"
+GET, GET_WITH_CREDENTIALS = Request(PAGE), Request(PAGE, credentials=True)
+PUT, PUT_WITH_CREDENTIALS = Request(PAGE, "PUT"), Request(PAGE, "PUT", credentials=True)
+WATCHED_POST = Request(PAGE, "POST", preflight=True)
+WATCHED_PUT = Request(PAGE, "PUT", preflight=True)
+TWO_HEADERS = (("X-One", "1"), ("X-Two", "2"))
+
+# Access-Control-Allow-Origin, one item a line, and why a page on PAGE may not read the response.
+ALLOW_ORIGIN: list[tuple[list[str], Block | None]] = [
+    ([PAGE], None),
+    ([f" {PAGE}\t"], None),
+    (["*"], None),
+    ([], Block.NO_ALLOW_ORIGIN),
+    ([""], Block.OTHER_ALLOW_ORIGIN),
+    ([f"{PAGE}/"], Block.OTHER_ALLOW_ORIGIN),
+    ([f"{PAGE}:443"], Block.OTHER_ALLOW_ORIGIN),
+    ([PAGE.upper()], Block.OTHER_ALLOW_ORIGIN),
+    (["http://app.example.com"], Block.OTHER_ALLOW_ORIGIN),
+    (["https://*.example.com"], Block.OTHER_ALLOW_ORIGIN),
+    (["app.example.com"], Block.OTHER_ALLOW_ORIGIN),
+    (["null"], Block.OTHER_ALLOW_ORIGIN),
+    ([PAGE, PAGE], Block.SEVERAL_ALLOW_ORIGINS),
+    (["*", PAGE], Block.SEVERAL_ALLOW_ORIGINS),
+    (["*", "*"], Block.SEVERAL_ALLOW_ORIGINS),
+    ([f"{PAGE},"], Block.SEVERAL_ALLOW_ORIGINS),
+    ([f"https://other.example, {PAGE}"], Block.SEVERAL_ALLOW_ORIGINS),
+    ([f"{PAGE} https://other.example"], Block.SEVERAL_ALLOW_ORIGINS),
+]
+
+# Access-Control-Allow-Credentials, likewise.
+ALLOW_CREDENTIALS: list[tuple[list[str], Block | None]] = [
+    (["true"], None),
+    ([], Block.NO_ALLOW_CREDENTIALS),
+    ([""], Block.NO_ALLOW_CREDENTIALS),
+    (["True"], Block.NO_ALLOW_CREDENTIALS),
+    (["false"], Block.NO_ALLOW_CREDENTIALS),
+    (["true", "true"], Block.NO_ALLOW_CREDENTIALS),
+]
+
+# Access-Control-Allow-Methods or -Headers in answer to a preflight, likewise.
+ALLOW_METHODS: list[tuple[Request, list[str], Block | None]] = [
+    (PUT, ["PUT"], None),
+    (PUT, ["GET,,PUT ,"], None),
+    (PUT, ["GET", "PUT"], None),
+    (PUT, ["*"], None),
+    (PUT, [], Block.METHOD),
+    (PUT, [""], Block.METHOD),
+    (PUT, ["GET, POST"], Block.METHOD),
+    (PUT, ["put"], Block.METHOD),
+    (PUT, ["GET PUT"], Block.MALFORMED_LIST),
+    (PUT, ["GET; PUT"], Block.MALFORMED_LIST),
+    (PUT, ['"PUT"'], Block.MALFORMED_LIST),
+    (PUT_WITH_CREDENTIALS, ["PUT"], None),
+    (PUT_WITH_CREDENTIALS, ["*"], Block.METHOD),
+    (Request(PAGE, "put"), ["PUT"], None),
+    (Request(PAGE, "PATCH"), ["patch"], Block.METHOD),
+    (Request(PAGE, "patch"), ["PATCH"], Block.METHOD),
+    (Request(PAGE, "patch"), ["patch"], None),
+    (WATCHED_POST, [], None),
+    (WATCHED_POST, ["PUT"], None),
+    (WATCHED_POST, ["GET PUT"], Block.MALFORMED_LIST),
+    (WATCHED_PUT, ["PUT"], None),
+    (WATCHED_PUT, ["GET"], Block.METHOD),
+]
+ALLOW_HEADERS: list[tuple[Request, list[str], Block | None]] = [
+    (Request(PAGE, headers=TWO_HEADERS), ["x-one, X-TWO"], None),
+    (Request(PAGE, headers=TWO_HEADERS), ["x-one", "x-two"], None),
+    (Request(PAGE, headers=TWO_HEADERS), ["*"], None),
+    (Request(PAGE, headers=TWO_HEADERS), ["x-one"], Block.HEADER),
+    (Request(PAGE, headers=TWO_HEADERS), [], Block.HEADER),
+    (Request(PAGE, headers=TWO_HEADERS), ["x-one x-two"], Block.MALFORMED_LIST),
+    (Request(PAGE, headers=TWO_HEADERS), ["x-(one|two)"], Block.MALFORMED_LIST),
+    (Request(PAGE, headers=TWO_HEADERS, credentials=True), ["x-one, x-two"], None),
+    (Request(PAGE, headers=TWO_HEADERS, credentials=True), ["*"], Block.HEADER),
+    (Request(PAGE, "POST", JSON), ["content-type"], None),
+    (Request(PAGE, "POST", JSON), ["accept"], Block.HEADER),
+    (Request(PAGE, headers=AUTHORIZATION), ["authorization"], None),
+    (Request(PAGE, headers=AUTHORIZATION), ["x-one"], Block.HEADER),
+    (Request(PAGE, headers=AUTHORIZATION, credentials=True), ["*"], Block.HEADER),
+    (Request(PAGE, headers=(("Accept", "a(b"),)), [], Block.HEADER),
+    (Request(PAGE, headers=(("Accept-Language", "en_GB"),)), [], Block.HEADER),
+    (Request(PAGE, "POST", (("Content-Type", "text/plain; a=b"),)), [], None),
+    (Request(PAGE, "POST", (("Content-Type", 'text/plain; a="b"'),)), [], Block.HEADER),
+    (Request(PAGE, headers=(("Range", "bytes=0-9"),)), [], None),
+    (Request(PAGE, headers=(("Range", "bytes=-9"),)), [], Block.HEADER),
+    (Request(PAGE, headers=tuple((f"X-{n}", "1") for n in "cab")), ["x-c"], Block.HEADER),
+]
+
+PREFLIGHT_STATUSES: list[tuple[int, Block | None]] = [
+    (200, None),
+    (204, None),
+    (206, None),
+    (299, None),
+    *((status, Block.PREFLIGHT_REDIRECT) for status in (301, 302, 303, 307, 308)),
+    *((status, Block.PREFLIGHT_STATUS) for status in (300, 304, 400, 401, 403, 404, 405, 500, 502)),
+]
+
+# What Chromium's console says, in part.
+SENTENCES = {
+    Block.NO_ALLOW_ORIGIN: "No 'Access-Control-Allow-Origin' header is present",
+    Block.SEVERAL_ALLOW_ORIGINS: "but only one is allowed",
+    Block.OTHER_ALLOW_ORIGIN: "Have the server send the header with a valid value",
+    Block.WILDCARD_WITH_CREDENTIALS: "must not be the wildcard '*'",
+    Block.NO_ALLOW_CREDENTIALS: "which must be 'true'",
+    Block.PREFLIGHT_REDIRECT: "Redirect is not allowed for a preflight request",
+    Block.PREFLIGHT_STATUS: "It does not have HTTP ok status",
+    Block.MALFORMED_LIST: "Cannot parse Access-Control-Allow-",
+    Block.METHOD: "is not allowed by Access-Control-Allow-Methods in preflight response",
+    Block.HEADER: "is not allowed by Access-Control-Allow-Headers in preflight response",
+}
+
+
+def reply(status: int = 200, **lines: list[str]) -> Response:
+    """A response with CORS headers: `origin=["*"]` is `Access-Control-Allow-Origin: *`."""
+    named = [(f"Access-Control-Allow-{key.title()}", line) for key in lines for line in lines[key]]
+    return Response(status, tuple(named))
+
+
+def odd_replies() -> Iterator[tuple[Request, Response, Response, Block | None]]:
+    """Yield requests, the replies to them and to their preflights, and why they are blocked."""
+    fine = reply(origin=[PAGE], credentials=["true"], methods=["PUT"])
+    for lines, block in ALLOW_ORIGIN:
+        yield GET, reply(origin=lines), fine, block
+        yield PUT, fine, reply(origin=lines, methods=["PUT"]), block
+        yield PUT, fine, reply(404, origin=lines), block or Block.PREFLIGHT_STATUS
+        with_credentials = Block.WILDCARD_WITH_CREDENTIALS if lines == ["*"] else block
+        lax = reply(origin=lines, credentials=["true"])
+        yield GET_WITH_CREDENTIALS, lax, fine, with_credentials
+    for lines, block in ALLOW_CREDENTIALS:
+        yield GET, reply(origin=[PAGE], credentials=lines), fine, None
+        yield GET_WITH_CREDENTIALS, reply(origin=[PAGE], credentials=lines), fine, block
+        half = reply(origin=[PAGE], credentials=lines, methods=["PUT"])
+        yield PUT_WITH_CREDENTIALS, fine, half, block
+    for request, lines, block in ALLOW_METHODS:
+        yield request, fine, reply(origin=[PAGE], credentials=["true"], methods=lines), block
+    for request, lines, block in ALLOW_HEADERS:
+        yield request, fine, reply(origin=[PAGE], credentials=["true"], headers=lines), block
+    for status, block in PREFLIGHT_STATUSES:
+        preflight = reply(status, origin=[PAGE], methods=["PUT"])
+        location = (("Location", "/"),) if block is Block.PREFLIGHT_REDIRECT else ()
+        yield PUT, fine, replace(preflight, headers=(*preflight.headers, *location)), block
+
+
+# Access-Control-Expose-Headers, one item a line, and which of Set-Cookie, X-One and X-Two a page
+# may read.
+EXPOSE_HEADERS: list[tuple[Request, list[str], set[str]]] = [
+    (GET, [], set()),
+    (GET, ["X-One"], {"x-one"}),
+    (GET, ["x-one", "X-TWO, set-cookie, x-absent"], {"x-one", "x-two"}),
+    (GET, ["*"], {"x-one", "x-two"}),
+    (GET_WITH_CREDENTIALS, ["X-One"], {"x-one"}),
+    (GET_WITH_CREDENTIALS, ["*"], set()),
+    (GET, ["x-one x-two"], set()),
+]
+
+# Where Chromium 156 departs from the standard, the judge does not.
+DEPARTURES: list[tuple[Request, Response, Block | None]] = [
+    (WATCHED_PUT, reply(origin=[PAGE]), None),
+    (Request(PAGE, headers=AUTHORIZATION), reply(origin=[PAGE], headers=["*"]), Block.HEADER),
+]
+
+
+class Scripted:
+    """A server that replies as it is told, which the rendered app never would."""
+
+    def __init__(self) -> None:
+        self.response = self.preflight = reply()
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        chosen = self.preflight if environ["REQUEST_METHOD"] == "OPTIONS" else self.response
+        length = [] if chosen.status in (204, 304) else [("Content-Length", "0")]
+        start_response(f"{chosen.status} Said", [*chosen.headers, *length])
+        return []
+
+
+def test_the_judge_knows_why_chromium_blocks(browser: Chromium) -> None:
+    server = Scripted()
+    differences = []
+    with serve(server, browser.certificate) as port:
+        for number, (request, response, preflight, block) in enumerate(odd_replies()):
+            server.response, server.preflight = response, preflight
+            url = f"https://{API}:{port}/{number}"
+            body = "body" if request.method in ("POST", "PUT") else None
+            answer = browser.fetch(url, request, body)
+            verdict = fetch(url, request, Wire(browser.servers, body)).verdict
+            said = answer.console[0] if answer.console else ""
+            named = verdict.block is None or SENTENCES[verdict.block] in said
+            if not (verdict.block is block and answer.allowed is (block is None) and named):
+                differences.append(f"{request} {response} {preflight}: {block} {verdict} {said}")
+    assert not differences, "\n".join(differences)
+
+
+def test_the_judge_knows_what_a_page_may_read(browser: Chromium) -> None:
+    server = Scripted()
+    own = (("Set-Cookie", "a=1"), ("X-One", "1"), ("X-Two", "2"))
+    differences = []
+    with serve(server, browser.certificate) as port:
+        url = f"https://{API}:{port}/"
+        for request, lines, names in EXPOSE_HEADERS:
+            allowed = reply(origin=[PAGE], credentials=["true"])
+            exposed = (("Access-Control-Expose-Headers", line) for line in lines)
+            server.response = replace(allowed, headers=(*allowed.headers, *exposed, *own))
+            read = browser.fetch(url, request).response
+            response = fetch(url, request, Wire(browser.servers, None)).response
+            judged = {name.lower() for name, _ in readable_headers(request, response)}
+            for seen in (judged, set(read.headers) if read else set()):
+                if seen & {"set-cookie", "x-one", "x-two"} != names:
+                    differences.append(f"{request} {lines}: {names} {judged} {read}")
+    assert not differences, "\n".join(differences)
+
+
+@pytest.mark.parametrize(("request_", "preflight", "block"), DEPARTURES)
+def test_the_judge_keeps_to_the_standard(
+    request_: Request, preflight: Response, block: Block | None
+) -> None:
+    server = Scripted()
+    server.response, server.preflight = reply(origin=["*"]), preflight
+    with serve(server) as port:
+        outcome = fetch(f"http://localhost:{port}/", request_, Wire({}, None))
+    assert outcome.verdict.block is block
+
+
+def test_no_page_on_https_reaches_plain_http(browser: Chromium, render: Render) -> None:
+    """But for the machine's own addresses; and a redirect to another scheme makes Origin null."""
+    project = render(frontend_origins="https://app.example.com, http://localhost:5173")
+    secure, plain = "https://app.example.com", "http://localhost:5173"
+    differences = []
+    with gunicorn(project, browser.certificate) as https, gunicorn(project) as http:
+        to_http = f"/redirect/302?to=http://{API}:{http}/api/echo"
+        to_https = f"/redirect/308?to=https://{API}:{https}/api/echo"
+        cases: list[tuple[str, str, Block | None]] = [
+            (secure, f"http://{API}:{http}/api/echo?", Block.MIXED_CONTENT),
+            (secure, f"http://localhost:{http}/api/echo?", None),
+            (secure, f"http://127.0.0.1:{http}/api/echo?", None),
+            (secure, f"http://[::1]:{http}/api/echo?", None),
+            (secure, f"http://api.localhost:{http}/api/echo?", None),
+            (secure, f"https://{API}:{https}{to_http}&", Block.MIXED_CONTENT),
+            (plain, f"http://{API}:{http}/api/echo?", None),
+            (plain, f"https://{API}:{https}{to_http}&", Block.NO_ALLOW_ORIGIN),
+            (plain, f"http://{API}:{http}{to_https}&", Block.NO_ALLOW_ORIGIN),
+        ]
+        for number, (page, url, block) in enumerate(cases):
+            for request in (Request(page), Request(page, "PUT", JSON)):
+                answer = browser.fetch(
+                    f"{url}case={number}", request, "{}" if request.headers else None
+                )
+                verdict = fetch(f"{url}case={number}", request, Wire(browser.servers, "{}")).verdict
+                if not (verdict.block is block and answer.allowed is (block is None)):
+                    differences.append(f"{request} {url}: {verdict} {answer}")
+    assert not differences, "\n".join(differences)
 
 
 @pytest.mark.parametrize(

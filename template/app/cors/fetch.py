@@ -156,7 +156,7 @@ def fetch(url: str, request: Request, send: Callable[[str, str, Headers], Respon
         headers = (("Origin", request.origin), *page_headers(request))
         response = exchange(normalize_method(request.method), headers)
         verdict = cors_check(request, response)
-        location = response.get("location") if response.status in REDIRECTS else None
+        location = redirect_location(response)
         if not verdict.allowed or location is None:
             return outcome(verdict)
         target = urljoin(url, location)
@@ -176,6 +176,11 @@ def is_mixed_content(page: str, url: str) -> bool:
         and target.scheme == "http"
         and not is_loopback(f"http://{target.netloc}")
     )
+
+
+def redirect_location(response: Response) -> str | None:
+    """Return where a response redirects to, None if it does not (section 2.2.6, "location URL")."""
+    return response.get("location") if response.status in REDIRECTS else None
 
 
 def http_origin(url: str) -> tuple[str, str, int] | None:
@@ -305,7 +310,7 @@ def check_preflight(request: Request, response: Response) -> Verdict:
     def blocked(block: Block, found: str = "") -> Verdict:
         return Verdict(block, found, during_preflight=True)
 
-    if response.status in REDIRECTS:
+    if redirect_location(response) is not None:
         return blocked(Block.PREFLIGHT_REDIRECT, str(response.status))
     verdict = cors_check(request, response)
     if verdict.block is not None:
