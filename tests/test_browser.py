@@ -282,7 +282,7 @@ def test_chromium_the_judge_and_the_policy_agree(
             answer = browser.fetch(f"{url}-chromium", request, call.body)
             outcome = fetch(f"{url}-judge", request, Wire(browser.servers, call.body))
 
-            met = {"right": None, "judge": None, "Chromium": None}
+            met: dict[str, int | None] = {"right": None, "judge": None, "Chromium": None}
             if page in policy.pages and title not in policy.blocked | NEVER:
                 met["right"] = call.status
             if outcome.allowed:
