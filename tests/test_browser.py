@@ -619,6 +619,7 @@ def test_session_cookie_comes_back_where_credentials_may(
     browser: Chromium, render: Render, credentials: bool
 ) -> None:
     """From a page of another site, that is: the cookie must be `SameSite=None; Secure`."""
+    browser.tab.context.clear_cookies()
     page = "https://app.example.com"
     project = render(frontend_origins=page, allow_credentials=credentials)
     with gunicorn(project, browser.certificate) as port:
