@@ -21,7 +21,7 @@ from app.cors.rules import (
 
 Headers = tuple[tuple[str, str], ...]
 
-# Section 2.2.6, "CORS-safelisted response-header name".
+# Section 2.2.2, "CORS-safelisted response-header name".
 SAFELISTED_RESPONSE_HEADERS = (
     "cache-control",
     "content-language",
@@ -169,7 +169,7 @@ def fetch(url: str, request: Request, send: Callable[[str, str, Headers], Respon
 
 
 def is_mixed_content(page: str, url: str) -> bool:
-    """Mixed Content, section 4.4, "Should fetching request be blocked as mixed content?"."""
+    """Mixed Content, "Should fetching request be blocked as mixed content?"."""
     target = urlsplit(url)
     return (
         page.startswith("https:")
@@ -347,7 +347,7 @@ def list_of_tokens(value: str | None) -> list[str] | None:
 
 
 def readable_headers(request: Request, response: Response) -> Iterator[tuple[str, str]]:
-    """Yield the headers that the page may read (section 4.1, "CORS filtered response")."""
+    """Yield the headers that the page may read (section 2.2.6, "CORS filtered response")."""
     exposed = list_of_tokens(response.get("access-control-expose-headers")) or []
     names = {*SAFELISTED_RESPONSE_HEADERS, *(name.lower() for name in exposed)}
     any_name = "*" in names and not request.credentials

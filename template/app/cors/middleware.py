@@ -90,7 +90,7 @@ def preflight_app(policy: Policy) -> Flask:
 
 
 def merge_vary(headers: list[tuple[str, str]]) -> None:
-    """Add `Origin` to the `Vary` that a view or the session set (Fetch, section 3.3.5)."""
+    """Add `Origin` to the `Vary` that a view or the session set (Fetch, "CORS protocol and HTTP caches")."""
     names = parse_list_header(", ".join(value for name, value in headers if name.lower() == "vary"))
     if not {"*", "origin"} & {name.lower() for name in names}:
         names.append("Origin")

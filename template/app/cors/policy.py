@@ -96,8 +96,8 @@ class Policy:
             "expose_headers": list(self.expose_headers) or None,
             # As text, since flask-cors leaves out a 0; -1, "do not cache", is sent as 0.
             "max_age": str(max(self.max_age, 0)),
-            # A `*` goes on every response, so that no cache keeps one without it (Fetch,
-            # section 3.3.5); an origin only goes to the page that asked.
+            # A `*` goes on every response, so that no cache keeps one without it (Fetch, "CORS
+            # protocol and HTTP caches"); an origin only goes to the page that asked.
             "send_wildcard": self.is_public,
             "always_send": self.is_public,
             # app/cors/middleware.py keeps Vary, and app/errors.py makes every error a response.
