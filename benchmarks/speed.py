@@ -51,8 +51,7 @@ def this_template(to: Path) -> Path:
         if (ROOT / name).is_file():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, to / name)
-    commit(to)
-    return to
+    return packed(to)
 
 
 def floor_template(to: Path) -> Path:
@@ -60,8 +59,14 @@ def floor_template(to: Path) -> Path:
     for name, text in FLOOR.items():
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         (to / name).write_text(text)
-    commit(to)
-    return to
+    return packed(to)
+
+
+def packed(template: Path) -> Path:
+    """Commit a template, into one file as a clone from a server has it."""
+    commit(template)
+    subprocess.run(["git", "-C", str(template), "gc", "--quiet"], check=True)
+    return template
 
 
 def commit(folder: Path) -> None:
