@@ -20,7 +20,8 @@ from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
 COUNTS = (1, 10, 1_000, 10_000)
-SECONDS_A_TURN = 0.02
+SECONDS_A_TURN = 0.01
+WARM_UP = 1_000
 PREFLIGHT = {
     "Access-Control-Request-Method": "PUT",
     "Access-Control-Request-Headers": "content-type",
@@ -29,7 +30,7 @@ PREFLIGHT = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=41, help="of each app, for each row")
+    parser.add_argument("--turns", type=int, default=61, help="of each app, for each row")
     options = parser.parse_args()
     with rendered() as project:
         costs(project, options.turns)
@@ -90,18 +91,24 @@ def work(connection: Connection, project: Path, kind: str, wildcard: bool, count
     """Time requests as often as asked: (environ, times) in, seconds a request out."""
     sys.path.insert(0, str(project))
     app = {"bare": bare, "plain": plain, "ours": ours}[kind](wildcard, count)
+    for environ in environs(wildcard, count).values():
+        seconds_a_request(app, environ, WARM_UP)
     gc.collect()
     gc.freeze()
     gc.disable()
     connection.send(None)
     while True:
         environ, times = connection.recv()
-        start = time.perf_counter()
-        for _ in range(times):
-            for _ in app(environ.copy(), ignore):
-                pass
-        connection.send((time.perf_counter() - start) / times)
+        connection.send(seconds_a_request(app, environ, times))
         gc.collect()
+
+
+def seconds_a_request(app: Flask, environ: dict[str, Any], times: int) -> float:
+    start = time.process_time()
+    for _ in range(times):
+        for _ in app(environ.copy(), ignore):
+            pass
+    return (time.process_time() - start) / times
 
 
 def ignore(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Any:
@@ -117,7 +124,7 @@ class App:
         self.connection.recv()
 
     def time(self, environ: dict[str, Any], times: int) -> float:
-        """Return the seconds that a request takes."""
+        """Return the processor's seconds that a request takes."""
         self.connection.send((environ, times))
         return float(self.connection.recv())
 
@@ -188,9 +195,9 @@ def start(make: Any, wildcard: bool, count: int) -> float:
     took = []
     for _ in range(5):
         importlib.import_module("re").purge()
-        begin = time.perf_counter()
+        begin = time.process_time()
         make(wildcard, count)
-        took.append(time.perf_counter() - begin)
+        took.append(time.process_time() - begin)
     return median(took)
 
 

@@ -38,11 +38,11 @@ def is_of_app(name: str) -> bool:
 
 @EVERY_POLICY
 def test_in_the_process(create_app: Callable[..., Any], name: str) -> None:
-    counts = attack_in_process(create_app, POLICIES[name], Random(name), 3000)
+    counts = attack_in_process(create_app, POLICIES[name], Random(name), 2000)
     assert min(counts["accepted"], counts["preflights"], counts["log lines"]) > 10
 
 
 @EVERY_POLICY
 def test_on_the_wire(project: Path, name: str, tmp_path: Path) -> None:
-    counts = attack_on_the_wire(project, POLICIES[name], Random(name), 300, tmp_path / "log")
+    counts = attack_on_the_wire(project, POLICIES[name], Random(name), 150, tmp_path / "log")
     assert min(counts["accepted"], counts["preflights"], counts["refused by the server"]) > 10
