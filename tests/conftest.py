@@ -92,9 +92,7 @@ def render(template: Path, tmp_path: Path) -> Render:
 
 def copy(template: Path, project: Path, answers: Mapping[str, Any]) -> None:
     """Copy without trust, so that a template which comes to need it fails every test."""
-    run_copy(
-        str(template), project, data=dict(answers), defaults=True, quiet=True, unsafe=False
-    )
+    run_copy(str(template), project, data=dict(answers), defaults=True, quiet=True, unsafe=False)
 
 
 def run_tests(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

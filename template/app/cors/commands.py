@@ -1,7 +1,9 @@
-"""`flask cors`: show the policy, and explain what a browser makes of it."""
+"""`flask cors`: show the policy, and try what a browser makes of it, here and deployed."""
 
 import json
+import re
 from dataclasses import asdict
+from urllib.parse import quote, urlsplit
 
 import click
 from flask import Flask, current_app
@@ -9,7 +11,7 @@ from flask.cli import AppGroup
 
 from app.cors import explain as explaining
 from app.cors import rules
-from app.cors.fetch import Request
+from app.cors.fetch import Request, is_same_origin
 from app.cors.show import effective_settings, warnings
 
 commands = AppGroup("cors", help="Show, explain and try the CORS policy.")
@@ -36,7 +38,7 @@ def show(as_json: bool) -> None:
         one_a_line = "\n  " if setting.name == "CORS_ORIGINS" else ", "
         click.echo(f"  {one_a_line.join(map(str, values)) or 'none'}")
     for warning in found:
-        click.echo(f"warning: {warning}")
+        click.echo(f"Warning: {warning}")
 
 
 def checked_origin(_: click.Context, __: click.Parameter, origin: str) -> str:
@@ -59,7 +61,46 @@ def checked_method(_: click.Context, __: click.Parameter, method: str) -> str:
 def checked_path(_: click.Context, __: click.Parameter, path: str) -> str:
     if not path.startswith("/"):
         raise click.BadParameter(f"{rules.show(path)}: start it with a slash: /{path}")
+    if " " in path or not path.isprintable():
+        raise click.BadParameter(f"{rules.show(path)}: percent-encode it: {encoded(path)}")
     return path
+
+
+def checked_url(_: click.Context, __: click.Parameter, url: str) -> str:
+    shown = rules.show(url)
+    if " " in url or not url.isprintable():
+        raise click.BadParameter(f"{shown}: percent-encode it: {encoded(url.strip())}")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise click.BadParameter(f"{shown}: {error}") from None
+    example = "https://api.example.com/api/echo"
+    if "://" not in url:
+        raise click.BadParameter(f"{shown}: add the scheme: https://{url.lstrip('/')}")
+    if parts.scheme not in rules.DEFAULT_PORTS:
+        raise click.BadParameter(f"{shown}: the scheme must be http or https, as in {example}")
+    if not host or port == 0:
+        raise click.BadParameter(f"{shown}: names no host to call: write one such as {example}")
+    if parts.username is not None:
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        raise click.BadParameter(f"{shown}: no page may name a user in a URL: {bare}")
+    if not host.isascii():
+        ascii_url = url.replace(host, rules.to_punycode(host), 1)
+        raise click.BadParameter(f"{shown}: write the host in punycode: {ascii_url}")
+    return url
+
+
+def encoded(text: str) -> str:
+    return quote(text, safe="/:?#[]@!$&'()*+,;=%~", errors="surrogateescape")
+
+
+def checked_type(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.match(r"[\w.+-]+/[\w.+-]+[\x20-\x7e]*\Z", value, re.ASCII):
+        raise click.BadParameter(
+            f"{rules.show(value)}: is not a media type: write one such as application/json"
+        )
+    return value
 
 
 def checked_headers(
@@ -76,7 +117,10 @@ def page_options(command: click.decorators.FC) -> click.decorators.FC:
     for option in (
         click.option("--credentials", is_flag=True, help="Send as with credentials: 'include'."),
         click.option(
-            "--content-type", metavar="TYPE", help="The body's type, application/json say."
+            "--content-type",
+            metavar="TYPE",
+            callback=checked_type,
+            help="The body's type, application/json say.",
         ),
         click.option(
             "--header",
@@ -133,6 +177,67 @@ def explain(
         explanation = explaining.explain(current_app, f"{own_url(current_app)}{path}", request)
     except explaining.OtherHost as error:
         raise click.ClickException(str(error)) from None
+    report(context, explanation)
+
+
+@commands.command()
+@click.argument("url", callback=checked_url)
+@click.argument("origin", callback=checked_origin)
+@click.argument("method", callback=checked_method)
+@page_options
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10,
+    show_default=True,
+    help="How long to wait for the connection, and then for the answer.",
+)
+@click.pass_context
+def probe(
+    context: click.Context,
+    url: str,
+    origin: str,
+    method: str,
+    headers: tuple[str, ...],
+    content_type: str | None,
+    credentials: bool,
+    timeout: float,
+) -> None:
+    """Say what a browser does with a request to a deployed API, its proxy included.
+
+    URL is the API's, ORIGIN the page's. The API handles the request for real, so a DELETE
+    deletes; then one from https://probe.invalid tells whether every site is let in. Exits with 0
+    if it is allowed, warnings or not, with 1 if it is blocked or no answer comes.
+
+    \b
+    Example:
+      flask cors probe https://api.example.com/api/echo https://app.example.com GET --credentials
+    """
+    try:
+        from app.cors import probe as probing
+    except ModuleNotFoundError as error:
+        if error.name != "urllib3":
+            raise
+        raise click.UsageError(
+            "probe needs urllib3, which is not installed: pip install -r requirements-dev.txt"
+        ) from None
+    if origin != "null" and is_same_origin(url, origin):
+        raise click.BadParameter(
+            f"{origin}: is the origin of the URL, where browsers check nothing: name the page's",
+            param_hint="'ORIGIN'",
+        )
+    request = page_request(origin, method, headers, content_type, credentials)
+    policy = current_app.extensions["cors_policy"]
+    try:
+        explanation = probing.probe(policy, url, request, timeout)
+    except probing.Unreachable as error:
+        raise click.ClickException(str(error)) from None
+    report(context, explanation)
+
+
+def report(context: click.Context, explanation: explaining.Explanation) -> None:
+    """Print what came of a request, and leave with the exit code that says it."""
     for line in explaining.as_text(explanation):
         click.echo(line)
     context.exit(0 if explanation.outcome.allowed else 1)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from flask import Flask
+from werkzeug.http import HTTP_STATUS_CODES
 
 from app.cors.chromium import console_message
 from app.cors.fetch import Headers, Outcome, Request, Response, fetch
@@ -17,12 +17,16 @@ from app.cors.why import Remedy, remedy
 
 @dataclass(frozen=True)
 class Explanation:
-    """A request from a page, what came of it, and what to change if it is blocked."""
+    """A request from a page, what came of it, and what to change if it is blocked.
+
+    `warnings` are about what is allowed, and may yet go wrong.
+    """
 
     request: Request
     url: str
     outcome: Outcome
     remedy: Remedy | None
+    warnings: tuple[str, ...] = ()
 
     @property
     def console(self) -> str | None:
@@ -40,7 +44,6 @@ def explain(app: Flask, url: str, request: Request) -> Explanation:
     The app handles it for real. Raises OtherHost if it redirects to another host.
     """
     client = app.test_client(use_cookies=False)
-    logger.disabled = True  # what it would say is said here
     policy: Policy = app.extensions["cors_policy"]
 
     def send(method: str, url_now: str, headers: Headers) -> Response:
@@ -53,7 +56,11 @@ def explain(app: Flask, url: str, request: Request) -> Explanation:
         )
         return Response(response.status_code, tuple(response.headers))
 
-    outcome = fetch(url, request, send)
+    logger.disabled = True  # what it would say is said here
+    try:
+        outcome = fetch(url, request, send)
+    finally:
+        logger.disabled = False
     mend = None if outcome.allowed else remedy(policy, request, outcome.verdict)
     return Explanation(request, url, outcome, mend)
 
@@ -67,23 +74,27 @@ def body(method: str, headers: Headers) -> bytes | None:
 
 def as_text(explanation: Explanation) -> Iterator[str]:
     """Yield the lines that a person reads."""
-    outcome = explanation.outcome
-    for number, sent in enumerate(outcome.exchanges, start=1):
+    for number, sent in enumerate(explanation.outcome.exchanges, start=1):
         kind = "preflight" if is_preflight(sent.headers) else "request"
-        yield f"{number}. {kind}: {sent.method} {sent.url}"
+        yield f"{number}. {kind}: {sent.method} {show(sent.url)}"
         yield from (f"   > {name}: {show(value)}" for name, value in sent.headers)
         status = sent.response.status
-        yield f"   < {status} {HTTPStatus(status).phrase}"
+        yield f"   < {status} {HTTP_STATUS_CODES.get(status, '')}".rstrip()
         yield from (
             f"   < {name}: {show(value)}"
             for name, value in sent.response.headers
             if matters(name.lower())
         )
         yield ""
-    if outcome.allowed:
+    yield from conclusion(explanation)
+    yield from (f"Warning: {warning}" for warning in explanation.warnings)
+
+
+def conclusion(explanation: Explanation) -> Iterator[str]:
+    verdict = explanation.outcome.verdict
+    if verdict.allowed:
         yield "Allowed: the page may read the answer."
         return
-    verdict = outcome.verdict
     assert verdict.block is not None and explanation.remedy is not None
     where = "the preflight" if verdict.during_preflight else "the request"
     yield f"Blocked at {where}: {verdict.block.value}."
@@ -92,9 +103,9 @@ def as_text(explanation: Explanation) -> Iterator[str]:
     yield ""
     yield f"Why: {explanation.remedy.miss}"
     if explanation.remedy.commands:
-        answer, variable = explanation.remedy.commands
-        yield f"To allow it: {answer}"
-        yield f"Or for one deployment: {variable}"
+        *for_good, variable = explanation.remedy.commands
+        yield from (f"To allow it: {command}" for command in for_good)
+        yield f"{'Or for' if for_good else 'To allow it in'} one deployment: {variable}"
 
 
 def is_preflight(headers: Headers) -> bool:
@@ -103,4 +114,4 @@ def is_preflight(headers: Headers) -> bool:
 
 def matters(name: str) -> bool:
     """Return whether a response header bears on the verdict."""
-    return name.startswith("access-control-") or name in ("vary", "location")
+    return name.startswith("access-control-") or name in ("vary", "location", "cache-control")

@@ -5,6 +5,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dotenv import dotenv_values, find_dotenv
 from flask import Config, Flask
 
 from app.cors.policy import SETTINGS, Policy
@@ -41,7 +42,9 @@ def source(app: Flask, name: str) -> str:
         except ValueError:
             given = os.environ[variable]
         if raw == given:
-            return f"environment, {variable}"
+            in_file = dotenv_values(find_dotenv(usecwd=True)).get(variable)
+            where = ".env" if in_file == os.environ[variable] else "environment"
+            return f"{where}, {variable}"
     if raw == settings.get(name):
         return "app/settings.py"
     return "create_app"

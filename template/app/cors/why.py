@@ -1,6 +1,7 @@
 """What came nearest to a blocked request, and what to change so that it is allowed."""
 
 import difflib
+import re
 import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,12 +20,16 @@ QUESTIONS = {
     "max_age": "preflight_max_age",
 }
 
+# The methods that the question offers; the environment may name others.
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 
 @dataclass(frozen=True)
 class Remedy:
-    """The nearest miss, and the commands that mend it: one for good, one for a deployment.
+    """The nearest miss, and what mends it: a command for good, then a variable for a deployment.
 
-    There are no commands where the policy is not at fault, or must not be changed so.
+    There is no command for what Copier does not ask, and neither where the policy is not at fault
+    or must not be changed so.
     """
 
     miss: str
@@ -38,6 +43,11 @@ def remedy(policy: Policy, request: Request, verdict: Verdict) -> Remedy:
         miss = nearest_origin(policy, request.origin)
         return change(policy, "origins", [*policy.origins, request.origin], miss)
     if verdict.during_preflight and method not in policy.methods:
+        if method.upper() in policy.methods:
+            return Remedy(
+                f"{method} is not {method.upper()}: browsers send it as the page writes it: write"
+                f" {method.upper()} there"
+            )
         miss = f"{rules.show(method)} is not among {', '.join(policy.methods)}"
         return change(policy, "methods", [*policy.methods, method], miss)
     if verdict.block is Block.HEADER:
@@ -55,17 +65,17 @@ def change(policy: Policy, name: str, value: Any, miss: str) -> Remedy:
     try:
         Policy.from_config({**config, f"CORS_{name.upper()}": value})
     except PolicyError as error:
-        return Remedy(f"{miss}; it cannot be: {'; '.join(error.problems)}")
+        return Remedy(f"{miss}; the policy cannot allow it: {'; '.join(error.problems)}")
     text = ", ".join(value) if isinstance(value, list) else str(value).lower()
-    # Copier takes the methods as a list only.
-    answer = f"{QUESTIONS[name]}={f'[{text}]' if name == 'methods' else text}"
-    return Remedy(
-        miss,
-        (
-            f"copier update --vcs-ref=:current: --defaults -d {shlex.quote(answer)}",
-            f"FLASK_CORS_{name.upper()}={shlex.quote(text)}",
-        ),
-    )
+    variable = f"FLASK_CORS_{name.upper()}={shlex.quote(text)}"
+    if name == "methods":
+        if not set(value) <= set(METHODS):
+            return Remedy(miss, (variable,))
+        text = f"[{text}]"  # Copier takes them as a list only
+    # To YAML, which Copier reads answers as, a * is something else.
+    answer = f"{QUESTIONS[name]}={re.sub(r'^[*](?=,|$)', 'any', text)}"
+    command = f"copier update --vcs-ref=:current: --defaults -d {shlex.quote(answer)}"
+    return Remedy(miss, (command, variable))
 
 
 def nearest_origin(policy: Policy, origin: str) -> str:
