@@ -82,7 +82,7 @@ READABLE_ERRORS = """
         add_header Access-Control-Allow-Origin $cors_origin always;
         add_header Vary Origin always;
         default_type application/problem+json;
-        return 200 '{"title": "$status"}';
+        return 200 '{"status": $status}';
     }
 """
 ORIGINS = f"""

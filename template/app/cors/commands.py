@@ -34,9 +34,11 @@ def show(as_json: bool) -> None:
         return
     for setting in settings:
         click.echo(f"{setting.name}  ({setting.source})")
-        values = setting.value if isinstance(setting.value, tuple) else (setting.value,)
-        one_a_line = "\n  " if setting.name == "CORS_ORIGINS" else ", "
-        click.echo(f"  {one_a_line.join(map(str, values)) or 'none'}")
+        if isinstance(setting.value, tuple):
+            between = "\n  " if setting.name == "CORS_ORIGINS" else ", "
+            click.echo(f"  {between.join(setting.value) or 'none'}")
+        else:
+            click.echo(f"  {str(setting.value).lower()}")
     for warning in found:
         click.echo(f"Warning: {warning}")
 

@@ -54,9 +54,11 @@ def remedy(policy: Policy, request: Request, verdict: Verdict) -> Remedy:
         miss = f"header {rules.show(verdict.found)} is not listed"
         return change(policy, "allow_headers", [*policy.allow_headers, verdict.found], miss)
     if request.credentials and not policy.supports_credentials:
-        miss = "credentials are sent, and the policy does not allow them"
+        miss = "credentials are sent, and not allowed"
         return change(policy, "supports_credentials", True, miss)
-    return Remedy("the policy allows this: a view, a hook or a proxy made the headers otherwise")
+    return Remedy(
+        "the policy allows this: a view or a hook sets other CORS headers: leave them out"
+    )
 
 
 def change(policy: Policy, name: str, value: Any, miss: str) -> Remedy:
@@ -96,11 +98,11 @@ def nearest_origin(policy: Policy, origin: str) -> str:
     for allowed in policy.origins:
         its_host = rules.split_origin(allowed)[1]
         if its_host == f"*.{host}":
-            return f"{shown} is not allowed; {allowed} is: that is its subdomains, not itself"
+            return f"{shown} is not allowed; {allowed} is: that covers its subdomains, not itself"
         if host.endswith(f".{its_host}"):
-            return f"{shown} is not allowed; {allowed} is: without its subdomains"
+            return f"{shown} is not allowed; {allowed} is: its subdomains are not"
         if rules.is_loopback(origin) and rules.is_loopback(allowed):
-            return f"{shown} is not allowed; {allowed} is: two names of a machine are two hosts"
+            return f"{shown} is not allowed; {allowed} is: to a browser they are two hosts"
     # Comparing is slow, and the origins may be thousands.
     close = difflib.get_close_matches(origin, policy.origins[:200], n=1)
     if close:
