@@ -2,6 +2,8 @@
 
 import json
 import re
+import threading
+import webbrowser
 from dataclasses import asdict
 from urllib.parse import quote, urlsplit
 
@@ -10,6 +12,7 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 
 from app.cors import explain as explaining
+from app.cors import playground as playing
 from app.cors import rules
 from app.cors.fetch import Request, is_same_origin
 from app.cors.show import effective_settings, warnings
@@ -44,12 +47,22 @@ def show(as_json: bool) -> None:
 
 
 def checked_origin(_: click.Context, __: click.Parameter, origin: str) -> str:
-    problem = None if origin == "null" else rules.origin_problem(origin)
-    if problem is None and "*" in origin:
-        problem = f"{origin}: a page has one origin, such as https://app.example.com"
-    if problem is not None:
+    if origin != "null" and (problem := one_origin_problem(origin)):
         raise click.BadParameter(problem)
     return origin
+
+
+def checked_api(_: click.Context, __: click.Parameter, api: str | None) -> str | None:
+    if api is not None and (problem := one_origin_problem(api)):
+        raise click.BadParameter(problem)
+    return api
+
+
+def one_origin_problem(origin: str) -> str | None:
+    problem = rules.origin_problem(origin)
+    if problem is None and "*" in origin:
+        return f"{origin}: name one origin, such as https://app.example.com"
+    return problem
 
 
 def checked_method(_: click.Context, __: click.Parameter, method: str) -> str:
@@ -243,6 +256,38 @@ def report(context: click.Context, explanation: explaining.Explanation) -> None:
     for line in explaining.as_text(explanation):
         click.echo(line)
     context.exit(0 if explanation.outcome.allowed else 1)
+
+
+@commands.command()
+@click.option(
+    "--api",
+    metavar="URL",
+    callback=checked_api,
+    help="Where the API runs, unless it is where `flask run` serves it.",
+)
+@click.option("--no-open", is_flag=True, help="Print where the page is, and do not open it.")
+def playground(api: str | None, no_open: bool) -> None:
+    """Open a page that tries what the API allows to pages, and says why not the rest.
+
+    The page is served to this machine only, at the first allowed origin of this machine, until
+    Ctrl+C. It calls the API as the frontend does, so `flask run` must be running.
+
+    \b
+    Example:
+      flask cors playground
+      flask cors playground --no-open --api https://api.example.com
+    """
+    api = api or own_url(current_app)
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    try:
+        origin, server = playing.playground(app, api)
+    except playing.NoPlace as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"Playground: {origin}/")
+    click.echo(f"It calls {api}, which `flask run` starts. Press Ctrl+C to end it.")
+    if not no_open:
+        threading.Thread(target=webbrowser.open, args=[origin], daemon=True).start()
+    server.serve_forever()
 
 
 def own_url(app: Flask) -> str:
