@@ -14,7 +14,7 @@ from flask.cli import AppGroup
 from app.cors import explain as explaining
 from app.cors import playground as playing
 from app.cors import rules
-from app.cors.fetch import Request, is_same_origin
+from app.cors.fetch import Request, http_origin
 from app.cors.show import effective_settings, warnings
 
 commands = AppGroup("cors", help="Show, explain and try the CORS policy.")
@@ -237,7 +237,7 @@ def probe(
         raise click.UsageError(
             "probe needs urllib3, which is not installed: pip install -r requirements-dev.txt"
         ) from None
-    if origin != "null" and is_same_origin(url, origin):
+    if origin != "null" and http_origin(url) == http_origin(origin):
         raise click.BadParameter(
             f"{origin}: is the origin of the URL, where browsers check nothing: name the page's",
             param_hint="'ORIGIN'",
