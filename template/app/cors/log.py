@@ -29,6 +29,7 @@ class BlockedLog:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.header_names = {"", *(name.lower() for name in policy.allow_headers)}
+        self.longest = len(",".join(self.header_names))
         self.lock = Lock()
         # Each line written takes up some of the time to come (the generic cell rate algorithm).
         self.spent_until = 0.0
@@ -38,7 +39,11 @@ class BlockedLog:
         """Return whether a preflight asks only for what the policy allows: then do not judge it."""
         names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
         method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
-        return method in self.policy.methods and self.header_names.issuperset(names.split(","))
+        return (
+            method in self.policy.methods
+            and len(names) <= self.longest
+            and self.header_names.issuperset(names.split(","))
+        )
 
     def judge(
         self, environ: "WSGIEnvironment", status: str, headers: list[tuple[str, str]]
@@ -49,9 +54,10 @@ class BlockedLog:
         mode = environ.get("HTTP_SEC_FETCH_MODE", "cors")
         if mode != "cors" or origin.partition("://")[2] == environ.get("HTTP_HOST"):
             return
-        # Blocked for sure: where no line may be written, spend no time on its words.
-        certain = "Access-Control-Allow-Origin" not in dict(headers)
-        if certain and not self.has_room():
+        # Where no line may be written, do not judge: a hostile client can make it long.
+        if self.spent_until > time.monotonic() + BURST * SECONDS_A_LINE:
+            with self.lock:
+                self.left_out += "Access-Control-Allow-Origin" not in dict(headers)
             return
         method: str = environ["REQUEST_METHOD"]
         response = Response(int(status[:3]), tuple(headers))
@@ -64,21 +70,12 @@ class BlockedLog:
         else:
             request = Request(origin, method, credentials="HTTP_COOKIE" in environ)
             verdict = cors_check(request, response)
-        if not verdict.allowed and (certain or self.has_room()):
+        if not verdict.allowed:
             self.write(environ["PATH_INFO"], request, verdict)
-
-    def has_room(self) -> bool:
-        """Return whether a line may be written now, and count it if not."""
-        with self.lock:
-            now = time.monotonic()
-            if self.spent_until > now + BURST * SECONDS_A_LINE:
-                self.left_out += 1
-                return False
-            self.spent_until = max(self.spent_until, now) + SECONDS_A_LINE
-            return True
 
     def write(self, path: str, request: Request, verdict: Verdict) -> None:
         with self.lock:
+            self.spent_until = max(self.spent_until, time.monotonic()) + SECONDS_A_LINE
             left_out, self.left_out = self.left_out, 0
         assert verdict.block is not None
         logger.warning(
