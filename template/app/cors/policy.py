@@ -71,8 +71,7 @@ class Policy:
             max_age=read("CORS_MAX_AGE", parse_max_age),
         )
         problems.extend(unknown_settings(config))
-        if not problems:
-            problems.extend(credentials_problems(policy))
+        problems.extend(credentials_problems(policy))
         if problems:
             raise PolicyError(problems)
         return policy
@@ -117,9 +116,9 @@ def parse_items(value: Any, example: str) -> tuple[list[str], list[str]]:
     if value is None:
         return [], []
     if not isinstance(value, (list, tuple)):
-        return [], [f"{value}: is neither a list nor text: write {example}"]
+        return [], [f"{rules.show(str(value))}: is neither a list nor text: write {example}"]
     items = [item for item in value if isinstance(item, str)]
-    odd = [item for item in value if not isinstance(item, str)]
+    odd = [rules.show(str(item)) for item in value if not isinstance(item, str)]
     return items, [f"{item}: is not text: write {example}" for item in odd]
 
 
@@ -179,7 +178,8 @@ def distinct(
             problems.append(problem)
         elif item.lower() in seen:
             problems.append(f"{item}: is listed twice: leave one out")
-        seen.add(item.lower())
+        else:
+            seen.add(item.lower())
     return tuple(items), problems
 
 

@@ -8,6 +8,9 @@ import difflib
 import ipaddress
 import json
 import re
+from functools import cache
+
+from publicsuffixlist import PublicSuffixList
 
 # How a list says "every origin", or "every header".
 EVERY = ("*", "any")
@@ -48,17 +51,33 @@ FORBIDDEN_REQUEST_HEADERS = (
     "via",
 )
 
+# With `access-control-allow-*`: what a server answers, and a page has no reason to send.
+RESPONSE_HEADERS = ("access-control-expose-headers", "access-control-max-age")
+
 # RFC 9110, section 5.6.2: token.
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
-# Whitespace, controls, quotes and characters that no one sees: what a paste brings along.
+# What a paste brings along: separators, and controls, quotes and characters that no one sees.
+SEPARATOR = re.compile(r"[\s,;]+")
 STRAY = re.compile(
-    "[\\s\x00-\x20\x7f-\xa0\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\"'`<>]+"
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2018-\u201f\u202a-\u202e"
+    r"\u2060-\u206f\ufe00-\ufe0f\ufeff\"'`<>]+"
 )
 
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 IPV4 = re.compile(OCTET + r"(?:\." + OCTET + r"){3}\Z")
+
+# Letters in lower case, and full stops, that have one ASCII form (UTS 46, section 4). Of others,
+# such as digits in full width or accents that stand alone, browsers make something else first.
+PLAIN_LETTERS = re.compile(
+    r"[\x00-\x7f"
+    r"\xdf-\xf6\xf8-\u0131\u0134-\u013e\u0141-\u0148\u014a-\u017e\u1ea0-\u1ef9"  # Latin
+    r"\u03ac-\u03c1\u03c3-\u03ce\u0430-\u0481\u048a-\u04ff"  # Greek, Cyrillic
+    r"\u05d0-\u05ea\u0620-\u063f\u0641-\u064a\u0679-\u06d3"  # Hebrew, Arabic
+    r"\u3005\u3041-\u3096\u30a1-\u30fa\u30fc\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"  # East Asian
+    r"\u3002\uff0e\uff61]*\Z"
+)
 
 # URL, "ends in a number": a browser reads such a host as an IPv4 address.
 NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
@@ -68,6 +87,11 @@ def show(item: str) -> str:
     """Return an item as it can stand in one line of a message or a log."""
     shown = item if item.isprintable() and item.strip() else json.dumps(item)
     return shown if len(shown) <= 400 else f"{shown[:80]}…"
+
+
+def clean(item: str) -> str:
+    """Return an item without what a paste brings along, one space between words."""
+    return STRAY.sub("", SEPARATOR.sub(" ", item)).strip(" ")
 
 
 def origin_problem(origin: str) -> str | None:
@@ -80,15 +104,17 @@ def origin_problem(origin: str) -> str | None:
     shown = show(origin)
     mends: list[str] = []
 
-    text = STRAY.sub("", origin)
+    text = clean(origin)
     if text != origin:
-        mends.append("remove spaces, quotes and invisible characters")
+        mends.append("remove spaces, commas, quotes and invisible characters")
     if not text:
         return f"{shown}: is empty: write an origin such as https://app.example.com"
+    if " " in text:
+        return f"{shown}: is more than one origin: list each by itself"
     if text.lower() in EVERY:
         if origin in EVERY:
             return f"{shown}: stands for every origin: list it alone, or leave it out"
-        return f"{shown}: write it alone and in lower case: {text.lower()}"
+        return f"{shown}: write it bare and in lower case: {text.lower()}"
     if text.lower() == "null":
         return (
             f"{shown}: is the origin of sandboxed pages and local files, which any site"
@@ -128,7 +154,7 @@ def origin_problem(origin: str) -> str | None:
         mends.append("drop the user info")
         authority = authority.rpartition("@")[2]
 
-    if authority.startswith("["):
+    if authority.removeprefix("*.").startswith("["):
         host, bracket, after = authority.partition("]")
         host += bracket
         if not bracket or (after and not after.startswith(":")):
@@ -188,21 +214,30 @@ def origin_problem(origin: str) -> str | None:
             mends.append("write the IPv6 address in its short form")
         base = f"[{compressed}]"
     else:
-        if not base.isascii():
+        if not PLAIN_LETTERS.match(base):
+            return f"{shown}: write the host in punycode, as in https://xn--bcher-kva.example"
+        if not base.isascii() and len(base) <= 253:
             mends.append("write the host in punycode")
             base = to_punycode(base)
+        if len(f"*.{base}" if wildcard else base) > 253:
+            return f"{shown}: the host is longer than 253 characters"
         for label in base.split("."):
             if not LABEL.match(label):
                 return (
                     f"{shown}: the host's part {show(label)} must be 1 to 63 of a-z, 0-9 and"
                     " hyphens, with no hyphen at either end"
                 )
+            if label.startswith("xn--") and not is_punycode(label):
+                return f"{shown}: the host's part {label} is not punycode"
         if NUMERIC_LABEL.match(base.rpartition(".")[2]) and not IPV4.match(base):
             return f"{shown}: write an IPv4 address as four numbers from 0 to 255, as in 127.0.0.1"
-        if len(base) > 253:
-            return f"{shown}: the host is longer than 253 characters"
     if wildcard and (base.startswith("[") or IPV4.match(base)):
         return f"{shown}: a wildcard cannot stand before an IP address"
+    if wildcard and public_suffixes().is_public(base):
+        return (
+            f"{shown}: anyone can get a name under {base}:"
+            f" name your own, as in {scheme}://yours.{base}"
+        )
 
     if not mends:
         return None
@@ -233,6 +268,19 @@ def to_punycode(host: str) -> str:
     )
 
 
+def is_punycode(label: str) -> bool:
+    """Return whether an `xn--` label stands for a text (RFC 3492)."""
+    text = label.removeprefix("xn--")
+    decoded = text.encode("ascii").decode("punycode", "replace")
+    return decoded.encode("punycode").decode("ascii") == text
+
+
+@cache
+def public_suffixes() -> PublicSuffixList:
+    """Return the public suffix list, which takes some 30 ms to read."""
+    return PublicSuffixList(accept_unknown=False)
+
+
 def is_loopback(origin: str) -> bool:
     """Return whether a valid origin is this machine's own (Secure Contexts, section 3.1)."""
     host = split_origin(origin)[1]
@@ -261,10 +309,8 @@ def covering_wildcard(origin: str, wildcards: frozenset[str]) -> str | None:
     """Return the wildcard, of those given, that already allows a valid origin."""
     scheme, host, port = split_origin(origin)
     ports = dict.fromkeys((f":{port}" if port else "", ":*"))
-    hosts = [host]
-    if not host.startswith("[") and not IPV4.match(host):
-        labels = host.split(".")
-        hosts += [f"*.{'.'.join(labels[start:])}" for start in range(1, len(labels))]
+    labels = host.split(".")
+    hosts = [host, *(f"*.{'.'.join(labels[start:])}" for start in range(1, len(labels)))]
     for candidate in (f"{scheme}://{name}{end}" for name in hosts for end in ports):
         if candidate != origin and candidate in wildcards:
             return candidate
@@ -276,7 +322,9 @@ def method_problem(method: str) -> str | None:
     shown = show(method)
     if method in EVERY:
         return f"{shown}: name the methods one by one, as in GET, POST"
-    text = STRAY.sub("", method).rstrip(",;")
+    text = clean(method)
+    if " " in text:
+        return f"{shown}: is more than one method: list each by itself"
     if not TOKEN.match(text):
         return f"{shown}: is not a method: write a name such as GET"
     upper = text.upper()
@@ -296,17 +344,17 @@ def method_problem(method: str) -> str | None:
 
 def request_header_problem(header: str) -> str | None:
     """Return why a page cannot be allowed to set a header (Fetch, section 2.2.2)."""
-    name = STRAY.sub("", header).rstrip(",;:").lower()
+    name = clean_header(header).lower()
     if name in FORBIDDEN_REQUEST_HEADERS or name.startswith(("proxy-", "sec-")):
         return f"{show(header)}: the browser alone sets this header: leave it out"
-    if name.startswith("access-control-"):
+    if name in RESPONSE_HEADERS or name.startswith("access-control-allow-"):
         return f"{show(header)}: is a response header: leave it out"
     return header_name_problem(header)
 
 
 def exposed_header_problem(header: str) -> str | None:
     """Return why a response header cannot be exposed (Fetch, section 2.2.2)."""
-    name = STRAY.sub("", header).rstrip(",;:").lower()
+    name = clean_header(header).lower()
     if name in ("set-cookie", "set-cookie2"):
         return f"{show(header)}: no page may read this header: leave it out"
     if name.startswith("access-control-request-"):
@@ -316,12 +364,23 @@ def exposed_header_problem(header: str) -> str | None:
 
 def header_name_problem(header: str) -> str | None:
     """Return why a text is no header's name (RFC 9110, section 5.1)."""
-    text = STRAY.sub("", header).rstrip(",;:")
+    text = clean_header(header)
+    if " " in text:
+        return f"{show(header)}: is more than one header: list each by itself"
     if not TOKEN.match(text):
         return f"{show(header)}: is not a header's name: write one such as X-Request-ID"
+    if "*" in text and text != "*":
+        return f"{show(header)}: a * cannot stand for a part of a name: name each header"
+    if text.lower() in EVERY and header not in EVERY:
+        return f"{show(header)}: write it bare and in lower case: {text.lower()}"
     if text != header:
         return f"{show(header)}: remove spaces, quotes and punctuation: {text}"
     return None
+
+
+def clean_header(header: str) -> str:
+    """Return a header's name without what a paste brings along."""
+    return clean(header).rstrip(":")
 
 
 def closest(name: str, names: list[str]) -> str | None:

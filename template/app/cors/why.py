@@ -83,7 +83,7 @@ def change(policy: Policy, name: str, value: Any, miss: str) -> Remedy:
 def nearest_origin(policy: Policy, origin: str) -> str:
     """Return which allowed origin comes nearest to one that is not allowed, and what differs."""
     shown = rules.show(origin)
-    if rules.origin_problem(origin) is not None or "*" in origin:
+    if "*" in origin or rules.origin_problem(origin) is not None:
         return f"{shown} is not allowed, and no page over http or https has this origin"
     scheme, host, port = rules.split_origin(origin)
     for allowed in policy.origins:
