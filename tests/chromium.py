@@ -6,7 +6,6 @@ have any origin; nothing stands between it and the servers.
 
 import base64
 import hashlib
-import json
 import shutil
 import ssl
 import threading
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 # Where a page may be: an origin without a port has the scheme's default.
 HTTP_PORTS = (80, 3000, 4444, 5173, 8080)
 HTTPS_PORTS = (443, 8443)
-
-# "Allow third-party cookies". As it comes, Chromium keeps them only if they are `Partitioned`.
-PREFERENCES = {"profile": {"cookie_controls_mode": 0}}
 
 # What a page's script does: `fetch`, or XMLHttpRequest where an upload is watched, which is the
 # only way to set the standard's use-CORS-preflight flag.
@@ -156,9 +152,6 @@ def chromium(folder: Path) -> Iterator[Chromium]:
         servers = dict.fromkeys(HTTP_PORTS, http) | dict.fromkeys(HTTPS_PORTS, https)
         rules = [f"MAP *:{port} 127.0.0.1:{server}" for port, server in servers.items()]
         playwright = stack.enter_context(sync_playwright())
-        preferences = folder / "profile" / "Default" / "Preferences"
-        preferences.parent.mkdir(parents=True)
-        preferences.write_text(json.dumps(PREFERENCES))
         profile = playwright.chromium.launch_persistent_context(
             folder / "profile",
             executable_path=program,

@@ -120,7 +120,9 @@ def test_policy_code_is_the_same_in_every_project(render: Render) -> None:
 
 def test_locks_hold_what_the_project_asks_for(render: Render) -> None:
     project = render()
-    asked = re.findall(r'^    "([a-z0-9-]+)', (project / "pyproject.toml").read_text(), re.MULTILINE)
+    asked = re.findall(
+        r'^    "([a-z0-9-]+)', (project / "pyproject.toml").read_text(), re.MULTILINE
+    )
     assert "flask-cors" in asked and "pytest" in asked
     pinned = (project / "requirements-dev.txt").read_text()
     for name in asked:

@@ -20,12 +20,14 @@ def init_app(app: Flask, policy: Policy) -> None:
     app.extensions["cors_policy"] = policy
     app.wsgi_app = CorsMiddleware(app, policy)  # type: ignore[method-assign]
 
-    # Without SameSite=None a browser keeps the session cookie to pages of the same site.
+    # Without SameSite=None a browser keeps the session cookie to pages of the same site, and
+    # without Partitioned Chromium drops it on another site's.
     if policy.supports_credentials and app.config["SESSION_COOKIE_SAMESITE"] is None:
         app.config.from_mapping(
             SESSION_COOKIE_SAMESITE="None",
             SESSION_COOKIE_SECURE=True,
             SESSION_COOKIE_HTTPONLY=True,
+            SESSION_COOKIE_PARTITIONED=True,
         )
 
 

@@ -91,7 +91,10 @@ class Policy:
             "origins": "*" if self.is_public else self._pattern,
             "methods": list(self.methods),
             "supports_credentials": self.supports_credentials,
-            "allow_headers": list(self.allow_headers),
+            # As patterns, since flask-cors takes a name with a $ or a * in it for one.
+            "allow_headers": [
+                re.compile(re.escape(name) + r"\Z", re.IGNORECASE) for name in self.allow_headers
+            ],
             "expose_headers": list(self.expose_headers) or None,
             # As text, since flask-cors leaves out a 0; -1, "do not cache", is sent as 0.
             "max_age": str(max(self.max_age, 0)),

@@ -86,7 +86,9 @@ def nearest_origin(policy: Policy, origin: str) -> str:
     if "*" in origin or rules.origin_problem(origin) is not None:
         return f"{shown} is not allowed, and no page over http or https has this origin"
     scheme, host, port = rules.split_origin(origin)
-    for allowed in policy.origins:
+    # Looking takes time, and the origins may be thousands.
+    some = policy.origins[:200]
+    for allowed in some:
         its_scheme, its_host, its_port = rules.split_origin(allowed)
         if host == its_host or (its_host.startswith("*.") and host.endswith(its_host[1:])):
             parts = [
@@ -95,7 +97,7 @@ def nearest_origin(policy: Policy, origin: str) -> str:
             ]
             verb = "differs" if len(parts) == 1 else "differ"
             return f"{shown} is not allowed; {allowed} is: the {' and the '.join(parts)} {verb}"
-    for allowed in policy.origins:
+    for allowed in some:
         its_host = rules.split_origin(allowed)[1]
         if its_host == f"*.{host}":
             return f"{shown} is not allowed; {allowed} is: that covers its subdomains, not itself"
@@ -103,10 +105,8 @@ def nearest_origin(policy: Policy, origin: str) -> str:
             return f"{shown} is not allowed; {allowed} is: its subdomains are not"
         if rules.is_loopback(origin) and rules.is_loopback(allowed):
             return f"{shown} is not allowed; {allowed} is: to a browser they are two hosts"
-    # Comparing is slow, and the origins may be thousands.
-    close = difflib.get_close_matches(origin, policy.origins[:200], n=1)
+    close = difflib.get_close_matches(origin, some, n=1)
     if close:
         return f"{shown} is not allowed; {close[0]} is: the host differs"
-    some = ", ".join(policy.origins[:3])
     more = f" and {len(policy.origins) - 3} more" if len(policy.origins) > 3 else ""
-    return f"{shown} is not allowed; allowed are {some}{more}"
+    return f"{shown} is not allowed; allowed are {', '.join(some[:3])}{more}"
