@@ -330,7 +330,7 @@ def examples(count: int) -> settings:
     return settings(max_examples=count, deadline=None)
 
 
-@examples(4_000)
+@examples(3_500)
 @given(ALMOST_ORIGINS)
 def test_any_origin_gets_one_verdict(origins: list[str]) -> None:
     for origin in origins:
@@ -354,7 +354,7 @@ def assert_as_browsers_write_it(origin: str) -> None:
 
 
 @pytest.mark.parametrize("section", ["allowed_headers", "exposed_headers"])
-@examples(2_000)
+@examples(1_500)
 @given(data=st.data())
 def test_any_header_gets_one_verdict(section: str, data: st.DataObject) -> None:
     for header in data.draw(mutations(names(section))):
@@ -368,7 +368,7 @@ ODD = st.none() | st.booleans() | st.integers() | st.lists(st.text(), max_size=2
 
 
 @pytest.mark.parametrize("section", ITEMS)
-@examples(1_500)
+@examples(1_000)
 @given(data=st.data())
 def test_any_list_gets_one_verdict(section: str, data: st.DataObject) -> None:
     items = ALMOST_ORIGINS if section == "origins" else mutations(names(section))
