@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from chromium import Chromium, chromium
-from copier import run_copy
+from copier import VcsRef, run_copy, run_update
 
 ROOT = Path(__file__).parent.parent
 
@@ -90,9 +90,32 @@ def render(template: Path, tmp_path: Path) -> Render:
     return render
 
 
-def copy(template: Path, project: Path, answers: Mapping[str, Any]) -> None:
+def copy(
+    template: Path, project: Path, answers: Mapping[str, Any], *, vcs_ref: str = "HEAD"
+) -> None:
     """Copy without trust, so that a template which comes to need it fails every test."""
-    run_copy(str(template), project, data=dict(answers), defaults=True, quiet=True, unsafe=False)
+    run_copy(
+        str(template),
+        project,
+        data=dict(answers),
+        vcs_ref=vcs_ref,
+        defaults=True,
+        quiet=True,
+        unsafe=False,
+    )
+
+
+def update(project: Path, *, vcs_ref: VcsRef | str = VcsRef.CURRENT, **answers: Any) -> None:
+    """Change answers in a committed project, as `copier update --defaults -d …` does."""
+    run_update(
+        project,
+        data=answers,
+        vcs_ref=vcs_ref,
+        defaults=True,
+        overwrite=True,
+        quiet=True,
+        unsafe=False,
+    )
 
 
 def run_tests(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

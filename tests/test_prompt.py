@@ -9,7 +9,7 @@ import pexpect
 import pyte
 import pytest
 import yaml
-from conftest import Render, assert_green, commit, git
+from conftest import Render, assert_green, commit, copy, copy_template, git
 
 ENTER = "\r"
 CLEAR = "\x15"  # Ctrl-U
@@ -194,4 +194,27 @@ def test_update_proposes_the_present_answers(start: Start, render: Render) -> No
     terminal.type(ENTER)
     assert terminal.end() == 0, terminal.shown
     assert (project / ".copier-answers.yml").read_text() == before
+    assert git(project, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("options", [(), ("--skip-answered",)])
+def test_update_stops_at_an_answer_that_is_now_refused(
+    start: Start, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    template = copy_template(tmp_path / "template")
+    project = tmp_path / "project"
+    copy(template, project, {"frontend_origins": "https://shop.example"})
+    commit(project)
+    questions = (template / "copier.yml").read_text()
+    strict = questions.replace("{{ origins_problems(frontend_origins) }}", "no longer accepted")
+    assert strict != questions
+    (template / "copier.yml").write_text(strict)
+    commit(template)
+    terminal = start(project, "update", *options)
+    if not options:
+        terminal.see("My API")
+        terminal.type(ENTER)
+    assert terminal.end() == 1
+    message = "Validation error for question 'frontend_origins': no longer accepted"
+    assert message in terminal.shown.replace("\n", "")
     assert git(project, "status", "--porcelain") == ""

@@ -29,9 +29,9 @@ def answers() -> dict[str, Any]:
         pytest.fail(
             ".copier-answers.yml is missing, and `copier update` cannot work without it.\n"
             "Bring back what was committed last:\n"
-            '  git checkout "$(git rev-list -n 1 HEAD -- .copier-answers.yml)^"'
+            '  git checkout "$(git log -n 1 --format=%h --diff-filter=AM -- .copier-answers.yml)"'
             " -- .copier-answers.yml\n"
-            "Or leave the template: delete this test as well.",
+            "Or, to leave the template, delete tests/test_answers.py as well.",
             pytrace=False,
         )
     return dict(yaml.safe_load(ANSWERS.read_text(encoding="utf-8")))
