@@ -20,6 +20,7 @@ import pytest
 from chromium import Certificate, Chromium, serve
 from conftest import ROOT, Render
 
+from app.cors.chromium import console_message
 from app.cors.fetch import Block, Headers, Request, Response, fetch, readable_headers
 
 if TYPE_CHECKING:
@@ -432,20 +433,6 @@ PREFLIGHT_STATUSES: list[tuple[int, Block | None]] = [
     *((status, Block.PREFLIGHT_STATUS) for status in (300, 304, 400, 401, 403, 404, 405, 500, 502)),
 ]
 
-# What Chromium's console says, in part.
-SENTENCES = {
-    Block.NO_ALLOW_ORIGIN: "No 'Access-Control-Allow-Origin' header is present",
-    Block.SEVERAL_ALLOW_ORIGINS: "but only one is allowed",
-    Block.OTHER_ALLOW_ORIGIN: "Have the server send the header with a valid value",
-    Block.WILDCARD_WITH_CREDENTIALS: "must not be the wildcard '*'",
-    Block.NO_ALLOW_CREDENTIALS: "which must be 'true'",
-    Block.PREFLIGHT_REDIRECT: "Redirect is not allowed for a preflight request",
-    Block.PREFLIGHT_STATUS: "It does not have HTTP ok status",
-    Block.MALFORMED_LIST: "Cannot parse Access-Control-Allow-",
-    Block.METHOD: "is not allowed by Access-Control-Allow-Methods in preflight response",
-    Block.HEADER: "is not allowed by Access-Control-Allow-Headers in preflight response",
-}
-
 
 def reply(status: int = 200, **lines: list[str]) -> Response:
     """A response with CORS headers: `origin=["*"]` is `Access-Control-Allow-Origin: *`."""
@@ -511,7 +498,7 @@ class Scripted:
         return []
 
 
-def test_the_judge_knows_why_chromium_blocks(browser: Chromium) -> None:
+def test_the_judge_knows_why_chromium_blocks_and_what_it_says(browser: Chromium) -> None:
     server = Scripted()
     differences = []
     with serve(server, browser.certificate) as port:
@@ -520,11 +507,16 @@ def test_the_judge_knows_why_chromium_blocks(browser: Chromium) -> None:
             url = f"https://{API}:{port}/{number}"
             body = "body" if request.method in ("POST", "PUT") else None
             answer = browser.fetch(url, request, body)
-            verdict = fetch(url, request, Wire(browser.servers, body)).verdict
-            said = answer.console[0] if answer.console else ""
-            named = verdict.block is None or SENTENCES[verdict.block] in said
-            if not (verdict.block is block and answer.allowed is (block is None) and named):
-                differences.append(f"{request} {response} {preflight}: {block} {verdict} {said}")
+            outcome = fetch(url, request, Wire(browser.servers, body))
+            api = "XMLHttpRequest" if request.preflight else "fetch"
+            said = answer.console[0] if answer.console else None
+            foretold = console_message(PAGE, url, outcome, api)
+            right = outcome.verdict.block is block and answer.allowed is (block is None)
+            if not right or (block is not None and said != foretold):
+                differences.append(
+                    f"{request} {response} {preflight}: {block} {outcome.verdict}\n"
+                    f"  {said}\n  {foretold}"
+                )
     assert not differences, "\n".join(differences)
 
 

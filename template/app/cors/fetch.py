@@ -321,8 +321,8 @@ def check_preflight(request: Request, response: Response) -> Verdict:
     methods = list_of_tokens(response.get("access-control-allow-methods"))
     names = list_of_tokens(response.get("access-control-allow-headers"))
     if methods is None or names is None:
-        malformed = "methods" if methods is None else "headers"
-        return blocked(Block.MALFORMED_LIST, f"access-control-allow-{malformed}")
+        malformed = "Methods" if methods is None else "Headers"
+        return blocked(Block.MALFORMED_LIST, f"Access-Control-Allow-{malformed}")
     names = [name.lower() for name in names]
 
     method = normalize_method(request.method)
