@@ -398,6 +398,7 @@ def refused(project: Path, *options: str, **environ: str) -> str:
         env={**os.environ, **environ},
         capture_output=True,
         text=True,
+        timeout=60,
     )
     assert result.returncode != 0 and not result.stdout
     assert "Traceback" not in result.stderr
