@@ -37,10 +37,12 @@ def answers(project: Path) -> dict[str, Any]:
 # Answers never fall back on a default.
 
 
-def refuse(template: Path, question: str) -> None:
-    """Commit a newer template, whose validator no longer accepts any answer to a question."""
+def refuse(template: Path, question: str, answer: Any) -> None:
+    """Commit a newer template that no longer accepts one answer, but the default."""
     questions = yaml.safe_load((template / "copier.yml").read_text())
-    questions[question]["validator"] = f"{question} is refused by this version"
+    questions[question]["validator"] = (
+        f"{{% if {question} == {answer!r} %}}{question} is refused by this version{{% endif %}}"
+    )
     (template / "copier.yml").write_text(yaml.safe_dump(questions, sort_keys=False))
     commit(template, "Stricter")
 
@@ -48,11 +50,12 @@ def refuse(template: Path, question: str) -> None:
 @pytest.mark.parametrize("how", ["defaults", "skip_answered"])
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_refused_answer_stops_the_update(tmp_path: Path, question: str, how: str) -> None:
+    assert question in ANSWERS["everything"], "give it an answer that is not its default"
     template = copy_template(tmp_path / "template")
     project = tmp_path / "project"
     copy(template, project, ANSWERS["everything"])
     commit(project)
-    refuse(template, question)
+    refuse(template, question, answers(project)[question])
     with pytest.raises(ValueError, match=f"{question} is refused by this version"):
         run_update(project, overwrite=True, quiet=True, **{how: True})
     assert git(project, "status", "--porcelain") == ""
