@@ -120,6 +120,10 @@ def test_project_of_a_release_updates(
     before = answers(project)
     update(project, vcs_ref="HEAD")
     assert before.items() <= answers(project).items()
+    deleted = git(project, "diff", "--name-only", "--diff-filter=D").split()
+    assert [path for path in deleted if not path.startswith("app/cors/")] == [], (
+        "Copier deletes what a template drops, the owner's edits as well"
+    )
     assert "<<<<<<<" not in git(project, "diff")
     assert git(project, "status", "--porcelain", "--", "*.rej") == ""
     assert_green(project)
