@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 # Reads a command a line, and answers with a line. Hosts under .invalid have no address, whatever
-# the machine's resolver makes of them.
+# the machine's resolver makes of them; a command that hangs ends the process.
 DRIVER = """
-import json, os, socket, sys
+import json, os, signal, socket, sys
 from app import create_app
 
 look_up = socket.getaddrinfo
@@ -25,6 +25,7 @@ def getaddrinfo(host, *arguments, **options):
 socket.getaddrinfo = getaddrinfo
 for line in sys.stdin:
     arguments, variables, config = json.loads(line)
+    signal.alarm(60)
     os.environ.update(variables)
     result = create_app(config).test_cli_runner().invoke(args=["cors", *arguments])
     for name in variables:
@@ -63,7 +64,7 @@ class Commands:
         assert self.process.stdin and self.process.stdout
         print(json.dumps([arguments, variables, config]), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
-        assert line, "the driver ended: see its standard error"
+        assert line, "the driver ended: the command hung, or see standard error"
         return Result(*json.loads(line))
 
 
