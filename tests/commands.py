@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 # Reads a command a line, and answers with a line. Hosts under .invalid have no address, whatever
-# the machine's resolver makes of them; a command that hangs ends the process.
+# the machine's resolver makes of them; a command that hangs ends the process. By `color=True`,
+# escape sequences come through as on a terminal.
 DRIVER = """
 import json, os, signal, socket, sys
 from app import create_app
@@ -27,7 +28,7 @@ for line in sys.stdin:
     arguments, variables, config = json.loads(line)
     signal.alarm(60)
     os.environ.update(variables)
-    result = create_app(config).test_cli_runner().invoke(args=["cors", *arguments])
+    result = create_app(config).test_cli_runner().invoke(args=["cors", *arguments], color=True)
     for name in variables:
         del os.environ[name]
     print(json.dumps([result.exit_code, result.stdout, result.stderr]), flush=True)

@@ -480,13 +480,24 @@ def test_no_answer(probe: Probe) -> None:
 
 
 def test_odd_answers_are_shown_in_one_line(probe: Probe) -> None:
-    answer = b"HTTP/1.1 520 \x1b[31m\r\nAccess-Control-Allow-Origin: \x1b[31mred\r\n\r\n"
+    answer = (
+        b"HTTP/1.1 520 \x1b[31m\r\nAccess-Control-Allow-Origin: \x1b[31mred\r\n"
+        b"Access-Control-\x1b[2J: 1\r\n\r\n"
+    )
     with listening(answer) as port:
         result = probe.commands("probe", f"http://localhost:{port}/", PAGE, "GET")
     assert result.exit_code == 1
     assert "   < 520" in result.stdout.splitlines()
-    assert "\x1b" not in result.stdout
+    assert all(line.isprintable() for line in result.stdout.splitlines())
     assert "\\u001b[31mred" in result.stdout
+    answer = (
+        f"HTTP/1.1 307 x\r\nAccess-Control-Allow-Origin: {PAGE}\r\n"
+        "Location: http://\x1b[2J.invalid/\x1b[2J\r\n\r\n"
+    )
+    with listening(answer.encode()) as port:
+        result = probe.commands("probe", f"http://localhost:{port}/", PAGE, "GET")
+    assert result.exit_code == 1
+    assert all(line.isprintable() for line in (*result.stdout.splitlines(), result.stderr[:-1]))
 
 
 @pytest.mark.parametrize(

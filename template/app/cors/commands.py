@@ -191,7 +191,7 @@ def explain(
     try:
         explanation = explaining.explain(current_app, f"{own_url(current_app)}{path}", request)
     except explaining.OtherHost as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(printable(str(error))) from None
     report(context, explanation)
 
 
@@ -247,15 +247,20 @@ def probe(
     try:
         explanation = probing.probe(policy, url, request, timeout)
     except probing.Unreachable as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(printable(str(error))) from None
     report(context, explanation)
 
 
 def report(context: click.Context, explanation: explaining.Explanation) -> None:
     """Print what came of a request, and leave with the exit code that says it."""
     for line in explaining.as_text(explanation):
-        click.echo(line)
+        click.echo(printable(line))
     context.exit(0 if explanation.outcome.allowed else 1)
+
+
+def printable(line: str) -> str:
+    """Return a line in which no server's answer steers the terminal."""
+    return line if line.isprintable() else json.dumps(line)[1:-1]
 
 
 @commands.command()

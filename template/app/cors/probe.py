@@ -110,7 +110,8 @@ def sender(timeout: float) -> Send:
                 preload_content=False,
             )
         except exceptions.HTTPError as error:
-            raise Unreachable(f"{method} {url}: {network_fault(error, url, timeout)}") from None
+            fault = network_fault(error, url, timeout)
+            raise Unreachable(f"{method} {show(url)}: {fault}") from None
         with closing(response):
             return Response(response.status, tuple(response.headers.iteritems()))
 
