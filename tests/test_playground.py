@@ -32,7 +32,7 @@ ANY_PORT = "http://localhost:*"
 SOME_METHODS = {"allowed_methods": ["GET", "PUT"]}
 EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
-NO_CREDENTIALS = "credentials are sent, and the policy does not allow them"
+NO_CREDENTIALS = "credentials are sent, and not allowed"
 
 
 @contextmanager
