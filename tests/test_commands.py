@@ -353,7 +353,7 @@ def test_redirects(project: Path) -> None:
     [
         (["https://a.example/", "GET", "/"], "'ORIGIN': https://a.example/: drop the trailing"),
         (["a.example", "GET", "/"], "add the scheme: https://a.example"),
-        (["https://*.a.example", "GET", "/"], "https://*.a.example: a page has one origin"),
+        (["https://*.a.example", "GET", "/"], "https://*.a.example: name one origin"),
         (["any", "GET", "/"], "'ORIGIN': any: "),
         (["", "GET", "/"], "'ORIGIN': \"\": is empty"),
         ([APP, "G T", "/"], "'METHOD': G T: is not a method"),

@@ -168,8 +168,8 @@ def other_port(project: Path) -> None:
 def own_errors(project: Path) -> None:
     replace(
         project / "app/errors.py",
-        '"status": status, "detail": detail}',
-        '"status": status, "detail": detail, "help": "/help"}',
+        '"status": response.status_code, "detail": detail}',
+        '"status": response.status_code, "detail": detail, "help": "/help"}',
     )
 
 

@@ -34,11 +34,9 @@ def test_status_of_ones_own(app: Flask) -> None:
     app.add_url_rule("/own", view_func=view)
     response = app.test_client().get("/own")
     assert response.status_code == 499
-    assert response.json == {
-        "title": "Unknown Error",
-        "status": 499,
-        "detail": "The client did not wait.",
-    }
+    assert response.json is not None
+    assert response.json["status"] == 499
+    assert response.json["detail"] == "The client did not wait."
 
 
 def test_a_response_given_to_abort_is_kept(app: Flask) -> None:

@@ -55,7 +55,7 @@ class BlockedLog:
         if mode != "cors" or origin.partition("://")[2] == environ.get("HTTP_HOST"):
             return
         # Where no line may be written, do not judge: a hostile client can make it long.
-        if self.spent_until > time.monotonic() + BURST * SECONDS_A_LINE:
+        if self.spent_until > time.monotonic() + (BURST - 1) * SECONDS_A_LINE:
             with self.lock:
                 self.left_out += "Access-Control-Allow-Origin" not in dict(headers)
             return
