@@ -3,6 +3,7 @@
 import argparse
 import gc
 import importlib
+import logging
 import multiprocessing
 import sys
 import time
@@ -61,6 +62,7 @@ def plain(wildcard: bool, count: int) -> Flask:
 def ours(wildcard: bool, count: int) -> Flask:
     start = "https://*." if wildcard else "https://"
     origins = [f"{start}app{number}.example.com" for number in range(count)]
+    logging.getLogger("app").addHandler(logging.NullHandler())  # else it writes to the terminal
     app: Flask = importlib.import_module("app").create_app({"CORS_ORIGINS": origins})
     return app
 

@@ -23,7 +23,7 @@ commands = AppGroup("cors", help="Show, explain and try the CORS policy.")
 @commands.command()
 @click.option("--json", "as_json", is_flag=True, help="Print for a program to read.")
 def show(as_json: bool) -> None:
-    """Show the policy in force, where each value was set, and warnings.
+    """Show the policy in force and where it was set.
 
     \b
     Example:
@@ -178,9 +178,10 @@ def explain(
     content_type: str | None,
     credentials: bool,
 ) -> None:
-    """Say what a browser does with a request to this app, and if it blocks it, why.
+    """Say why a browser blocks a request to this app.
 
-    ORIGIN is the page's, as in https://app.example.com. The app handles the request for real,
+    Shows each step, what came nearest to the policy, and what would allow it. ORIGIN is the
+    page's, as in https://app.example.com. The app handles the request for real,
     so a DELETE deletes. Exits with 0 if it is allowed, 1 if it is blocked.
 
     \b
@@ -219,11 +220,12 @@ def probe(
     credentials: bool,
     timeout: float,
 ) -> None:
-    """Say what a browser does with a request to a deployed API, its proxy included.
+    """Say why a browser blocks one to a deployed API.
 
-    URL is the API's, ORIGIN the page's. The API handles the request for real, so a DELETE
-    deletes; then one from https://probe.invalid tells whether every site is let in. Exits with 0
-    if it is allowed, warnings or not, with 1 if it is blocked or no answer comes.
+    Finds what a proxy, a cache or a certificate spoils. URL is the API's, ORIGIN the page's. The
+    API handles the request for real, so a DELETE deletes; then one from https://probe.invalid
+    tells whether every site is let in. Exits with 0 if it is allowed, warnings or not, with 1 if
+    it is blocked or no answer comes.
 
     \b
     Example:
@@ -272,7 +274,7 @@ def printable(line: str) -> str:
 )
 @click.option("--no-open", is_flag=True, help="Print where the page is, and do not open it.")
 def playground(api: str | None, no_open: bool) -> None:
-    """Open a page that tries what the API allows to pages, and says why not the rest.
+    """Open a page that tries the API from an allowed origin.
 
     The page is served to this machine only, at the first allowed origin of this machine, until
     Ctrl+C. It calls the API as the frontend does, so `flask run` must be running.
