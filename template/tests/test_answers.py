@@ -10,17 +10,9 @@ import yaml
 from flask import Flask
 
 from app.cors import Policy, PolicyError
+from app.cors.why import QUESTIONS
 
 ANSWERS = Path(__file__).parent.parent / ".copier-answers.yml"
-
-ANSWER_OF = {
-    "origins": "frontend_origins",
-    "methods": "allowed_methods",
-    "supports_credentials": "allow_credentials",
-    "allow_headers": "allowed_headers",
-    "expose_headers": "exposed_headers",
-    "max_age": "preflight_max_age",
-}
 
 
 @pytest.fixture
@@ -40,7 +32,7 @@ def answers() -> dict[str, Any]:
 def test_app_follows_the_answers(app: Flask, answers: dict[str, Any]) -> None:
     try:
         answered = Policy.from_config(
-            {f"CORS_{name.upper()}": answers.get(answer) for name, answer in ANSWER_OF.items()}
+            {f"CORS_{name.upper()}": answers.get(answer) for name, answer in QUESTIONS.items()}
         )
     except PolicyError as error:
         problems = "\n".join(f"  {problem}" for problem in error.problems)
@@ -54,10 +46,10 @@ def test_app_follows_the_answers(app: Flask, answers: dict[str, Any]) -> None:
     if differ:
         found = "\n".join(
             f"  CORS_{name.upper()}: {as_data(policy, name)}\n"
-            f"  {ANSWER_OF[name]}: {as_data(answered, name)}"
+            f"  {QUESTIONS[name]}: {as_data(answered, name)}"
             for name in differ
         )
-        told = " ".join(f"-d '{ANSWER_OF[name]}={as_data(policy, name)}'" for name in differ)
+        told = " ".join(f"-d '{QUESTIONS[name]}={as_data(policy, name)}'" for name in differ)
         pytest.fail(
             f"app/settings.py and .copier-answers.yml differ:\n{found}\n"
             "Updates go by the answers: make both the same. To keep what the app does, commit, and"
