@@ -119,10 +119,11 @@ def update(project: Path, *, vcs_ref: VcsRef | str = VcsRef.CURRENT, **answers: 
 
 
 def run_tests(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a rendered project's own tests as its owner would."""
+    """Run a rendered project's own tests as its owner would, whose machine sets no CI."""
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
         cwd=project,
+        env={name: value for name, value in os.environ.items() if name != "CI"},
         capture_output=True,
         text=True,
     )
