@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=400_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    logging.getLogger("app").propagate = True
+    logging.getLogger("app").addHandler(logging.NullHandler())  # else it writes to the terminal
     with rendered() as project:
         sys.path.insert(0, str(project))
         create_app = importlib.import_module("app").create_app

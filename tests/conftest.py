@@ -25,6 +25,7 @@ def clean_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
             del os.environ[name]
     home = tmp_path_factory.mktemp("home")
     os.environ["COPIER_SETTINGS_PATH"] = str(home / "copier-settings.yml")
+    (home / "copier-settings.yml").write_text("defaults: {}\n")
     os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
     os.environ["GIT_CONFIG_GLOBAL"] = str(home / "gitconfig")
     (home / "gitconfig").write_text(
