@@ -50,6 +50,11 @@ def test_project_type_checks(render: Render, name: str) -> None:
     run(render(**COMBINATIONS[name]), "mypy", "--strict", "app", "tests", "wsgi.py")
 
 
+def test_this_repository_is_clean() -> None:
+    run(ROOT, "ruff", "format", "--check", "--no-cache", ".")
+    run(ROOT, "ruff", "check", "--no-cache", ".")
+
+
 def test_settings_hold_the_answers(render: Render) -> None:
     project = render(
         frontend_origins="https://app.example.com, http://localhost:*",
