@@ -9,7 +9,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from app.cors.chromium import console_message
 from app.cors.fetch import Headers, Outcome, Request, Response, fetch
-from app.cors.log import logger
+from app.cors.log import EXPLAINED
 from app.cors.policy import Policy
 from app.cors.rules import show
 from app.cors.why import Remedy, remedy
@@ -52,15 +52,15 @@ def explain(app: Flask, url: str, request: Request) -> Explanation:
                 f"{url} redirects to {url_now}, which is not this app: probe it instead"
             )
         response = client.open(
-            url_now, method=method, headers=list(headers), data=body(method, headers)
+            url_now,
+            method=method,
+            headers=list(headers),
+            data=body(method, headers),
+            environ_overrides={EXPLAINED: True},
         )
         return Response(response.status_code, tuple(response.headers))
 
-    logger.disabled = True  # what it would say is said here
-    try:
-        outcome = fetch(url, request, send)
-    finally:
-        logger.disabled = False
+    outcome = fetch(url, request, send)
     mend = None if outcome.allowed else remedy(policy, request, outcome.verdict)
     return Explanation(request, url, outcome, mend)
 

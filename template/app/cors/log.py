@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 BURST = 20
 SECONDS_A_LINE = 3.0
 
+# Set in the environ of a request of `flask cors explain`, which says itself what is blocked.
+EXPLAINED = "app.cors.explained"
+
 # A value that is never safelisted: a preflight names only headers that are not.
 UNSAFE = "\0"
 
@@ -46,13 +49,19 @@ class BlockedLog:
         )
 
     def judge(
-        self, environ: "WSGIEnvironment", status: str, headers: list[tuple[str, str]]
+        self,
+        environ: "WSGIEnvironment",
+        status: str,
+        headers: list[tuple[str, str]],
+        is_preflight: bool,
     ) -> None:
         """Write a line if a page sent this request and its browser will not let it go on."""
         origin: str = environ["HTTP_ORIGIN"]
         # A browser checks what `fetch` sends in mode "cors", and not within one origin.
         mode = environ.get("HTTP_SEC_FETCH_MODE", "cors")
         if mode != "cors" or origin.partition("://")[2] == environ.get("HTTP_HOST"):
+            return
+        if EXPLAINED in environ:
             return
         # Where no line may be written, do not judge: a hostile client can make it long.
         if self.spent_until > time.monotonic() + (BURST - 1) * SECONDS_A_LINE:
@@ -61,7 +70,7 @@ class BlockedLog:
             return
         method: str = environ["REQUEST_METHOD"]
         response = Response(int(status[:3]), tuple(headers))
-        if method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
+        if is_preflight:
             method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
             names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "").split(",")
             asked = tuple((name.strip(), UNSAFE) for name in names if name.strip())

@@ -44,6 +44,8 @@ class CorsMiddleware:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         origin = environ.get("HTTP_ORIGIN")
+        cookie = "HTTP_COOKIE" in environ  # a page asked for credentials: a * will not do
+        readable = (origin,) if cookie else (origin, "*")
         is_preflight = (
             environ["REQUEST_METHOD"] == "OPTIONS"
             and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
@@ -52,12 +54,12 @@ class CorsMiddleware:
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             found = {name.lower(): value for name, value in headers}
             if origin is not None and (
-                found.get("access-control-allow-origin") not in (origin, "*")
-                or len(found) != len(headers)
+                found.get("access-control-allow-origin") not in readable
+                or (cookie and found.get("access-control-allow-credentials") != "true")
                 or (is_preflight and not self.log.foresees(environ))
-                or "HTTP_COOKIE" in environ
+                or len(found) != len(headers)
             ):
-                self.log.judge(environ, status, headers)
+                self.log.judge(environ, status, headers, is_preflight)
             if self.varies:
                 if "vary" in found:
                     merge_vary(headers)
@@ -92,7 +94,7 @@ def preflight_app(policy: Policy) -> Flask:
 
 
 def merge_vary(headers: list[tuple[str, str]]) -> None:
-    """Add `Origin` to the `Vary` that a view or the session set (Fetch, "CORS protocol and HTTP caches")."""
+    """Add `Origin` to the `Vary` of a view or the session (Fetch, "CORS protocol and HTTP caches")."""
     names = parse_list_header(", ".join(value for name, value in headers if name.lower() == "vary"))
     if not {"*", "origin"} & {name.lower() for name in names}:
         names.append("Origin")

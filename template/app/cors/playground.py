@@ -5,7 +5,6 @@ It has a server of its own, which only `flask cors playground` starts: the app g
 
 import secrets
 import socket
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -136,7 +135,6 @@ def page_app(app: Flask, origin: str, api: str) -> Flask:
         "Cache-Control": "no-store",
     }
     page = Flask(__name__, static_folder=None)
-    one_at_a_time = threading.Lock()  # `explain` turns the app's log off meanwhile
 
     @page.before_request
     def answer_this_page_only() -> None:
@@ -161,8 +159,7 @@ def page_app(app: Flask, origin: str, api: str) -> Flask:
             asked["credentials"],
         )
         try:
-            with one_at_a_time:
-                explanation = explain(app, f"{api}{asked['path']}", sent)
+            explanation = explain(app, f"{api}{asked['path']}", sent)
         except OtherHost as error:
             return {"why": str(error), "commands": [], "steps": []}
         steps = list(as_text(explanation))
