@@ -1,12 +1,11 @@
-"""The app for WSGI servers: `gunicorn wsgi:app`, and `flask run` on your machine."""
+"""The app for WSGI servers: `gunicorn wsgi:app`. On your machine, `flask run` runs dev.py."""
 
 from pathlib import Path
 
-from dotenv import load_dotenv
-
 from app import create_app
+from app.cors import load_env
 
-# `flask run` reads .env by itself, other servers do not. What is set already wins.
-load_dotenv(Path(__file__).with_name(".env"))
+# The variables that are set already override those in .env.
+load_env(Path(__file__).with_name(".env"))
 
 app = create_app()

@@ -6,27 +6,26 @@ from typing import Any
 from flask import Flask
 from flask_cors import CORS
 
-from app import cors, echo, errors, health
+from app import cors, echo, errors, health, wiring
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """Return the app, set up from app/settings.py, the environment and `config`, in this order.
+    """Return the app, configured by your answers, your settings, the environment and `config`.
 
-    The environment sets `X` by `FLASK_X`. Raises `app.cors.PolicyError` if the CORS policy
-    that comes out of the three cannot be used.
+    A later one overrides an earlier one; the environment sets `X` by `FLASK_X`. Raises
+    `app.cors.PolicyError` if the CORS policy that comes out of them is invalid.
     """
     app = Flask(__name__)
+    app.config.from_object("app.answers")
     app.config.from_object("app.settings")
     app.config.from_prefixed_env()
     app.config.from_mapping(config or {})
 
-    policy = cors.Policy.from_config(app.config)
-    cors.init_app(app, policy)
-    CORS(app, **policy.flask_cors_options())
     errors.init_app(app)
 
     app.register_blueprint(echo.bp)
     app.register_blueprint(health.bp)
 
-    app.cli.add_command(cors.commands)
+    policy = cors.Policy.from_config(app.config)
+    wiring.init_app(app, policy, CORS(**policy.flask_cors_options()))
     return app

@@ -1,10 +1,19 @@
-"""The CORS policy of this app: checked at start, enforced by flask-cors, kept by the template.
+"""The CORS policy of this app: checked at start, answered by flask-cors, kept by the template.
 
-Change what it allows by `copier update` or by the environment (README.md), not in here.
+To change what it allows, run `copier update` or set the environment (README.md).
 """
 
-from app.cors.commands import commands
-from app.cors.middleware import init_app
-from app.cors.policy import Policy, PolicyError
+from flask import Flask
+from flask_cors import CORS
 
-__all__ = ["Policy", "PolicyError", "commands", "init_app"]
+from .environment import load as load_env
+from .middleware import Middleware
+from .policy import Policy, PolicyError
+
+__all__ = ["Policy", "PolicyError", "init_app", "load_env"]
+
+
+def init_app(app: Flask, policy: Policy, flask_cors: CORS) -> None:
+    """Put the policy in force; call it last, so that nothing is around the middleware."""
+    app.extensions["cors_policy"] = policy
+    app.wsgi_app = Middleware(app.wsgi_app, policy, flask_cors)  # type: ignore[method-assign]

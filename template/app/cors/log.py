@@ -1,98 +1,114 @@
-"""One line in the log for each request that a browser will block, and never a flood of them."""
+"""One log line for each request that the policy makes a browser block, rate-limited."""
 
 import logging
 import time
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from app.cors import why
-from app.cors.fetch import Request, Response, Verdict, check_preflight, cors_check
-from app.cors.policy import Policy
-from app.cors.rules import show
+from .policy import Policy
+from .rules import show
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 logger = logging.getLogger(__name__)
 
-# A hostile client can cause lines at will: this many at once, then one in so many seconds.
-BURST = 20
+# A hostile client can cause lines at will: 20 at once, then one in three seconds.
 SECONDS_A_LINE = 3.0
+SECONDS_OF_A_BURST = 19 * SECONDS_A_LINE  # between the first of them and the last
 
-# Set in the environ of a request of `flask cors explain`, which says itself what is blocked.
-EXPLAINED = "app.cors.explained"
+# A view may expose more headers than the policy does: these are merged.
+EXPOSE_HEADERS = "access-control-expose-headers"
 
-# A value that is never safelisted: a preflight names only headers that are not.
-UNSAFE = "\0"
+# What is longer is not read: a browser asks for a few headers.
+MAX_HEADER_NAMES = 4096
 
 
-class BlockedLog:
-    """Judges responses as a browser will, and writes why it blocks them."""
+class CorsLog:
+    """Says why the policy makes a browser block a request, and which view answers CORS itself."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.header_names = {"", *(name.lower() for name in policy.allow_headers)}
-        self.longest = len(",".join(self.header_names))
+        self.header_names = {name.lower() for name in policy.allow_headers}
+        self.endpoints: set[str | None] = set()
         self.lock = Lock()
-        # Each line written takes up some of the time to come (the generic cell rate algorithm).
-        self.spent_until = 0.0
-        self.left_out = 0
+        self.silent_until = 0.0  # each line moves it on
+        self.dropped = 0
 
-    def foresees(self, environ: "WSGIEnvironment") -> bool:
-        """Return whether a preflight asks only for what the policy allows: then do not judge it."""
-        names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
+    def preflight(self, environ: "WSGIEnvironment", allowed: bool) -> None:
+        """Log a preflight of which the policy does not allow the origin, method or a header."""
         method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
-        return (
-            method in self.policy.methods
-            and len(names) <= self.longest
-            and self.header_names.issuperset(names.split(","))
-        )
-
-    def judge(
-        self,
-        environ: "WSGIEnvironment",
-        status: str,
-        headers: list[tuple[str, str]],
-        is_preflight: bool,
-    ) -> None:
-        """Write a line if a page sent this request and its browser will not let it go on."""
-        origin: str = environ["HTTP_ORIGIN"]
-        # A browser checks what `fetch` sends in mode "cors", and not within one origin.
-        mode = environ.get("HTTP_SEC_FETCH_MODE", "cors")
-        if mode != "cors" or origin.partition("://")[2] == environ.get("HTTP_HOST"):
-            return
-        if EXPLAINED in environ:
-            return
-        # Where no line may be written, do not judge: a hostile client can make it long.
-        if self.spent_until > time.monotonic() + (BURST - 1) * SECONDS_A_LINE:
-            with self.lock:
-                self.left_out += "Access-Control-Allow-Origin" not in dict(headers)
-            return
-        method: str = environ["REQUEST_METHOD"]
-        response = Response(int(status[:3]), tuple(headers))
-        if is_preflight:
-            method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
-            names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "").split(",")
-            asked = tuple((name.strip(), UNSAFE) for name in names if name.strip())
-            request = Request(origin, method, asked, preflight=True)
-            verdict = check_preflight(request, response)
+        names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
+        if not allowed:
+            reason = "the origin is not allowed"
+        elif method not in self.policy.methods:
+            reason = f"the method is not among {', '.join(self.policy.methods)}"
+        elif (name := self.missing_header(names)) is not None:
+            reason = f"the header {name} is not allowed"
         else:
-            request = Request(origin, method, credentials="HTTP_COOKIE" in environ)
-            verdict = cors_check(request, response)
-        if not verdict.allowed:
-            self.write(environ["PATH_INFO"], request, verdict)
+            return
+        self.blocked(environ, method, reason)
 
-    def write(self, path: str, request: Request, verdict: Verdict) -> None:
+    def request(self, environ: "WSGIEnvironment", allowed: bool) -> None:
+        """Log a request of which the policy does not allow the origin or the credentials."""
+        if not allowed:
+            reason = "the origin is not allowed"
+        elif "HTTP_COOKIE" in environ and not self.policy.supports_credentials:
+            reason = "credentials are not allowed"
+        else:
+            return
+        self.blocked(environ, environ["REQUEST_METHOD"], reason)
+
+    def missing_header(self, names: str) -> str | None:
+        """Return the first header that a preflight asks for and the policy does not allow."""
+        for name in names[:MAX_HEADER_NAMES].split(","):
+            name = name.strip(" \t")
+            listed = name in self.header_names
+            if name and not listed and ("*" not in self.header_names or name == "authorization"):
+                return name
+        return None
+
+    def blocked(self, environ: "WSGIEnvironment", method: str, reason: str) -> None:
+        """Log a request unless its browser does not check it.
+
+        It checks what a page fetches in mode "cors" from another origin than the API's own.
+        """
+        if self.is_silent():
+            return
+        origin = environ["HTTP_ORIGIN"]
+        if (
+            environ.get("HTTP_SEC_FETCH_MODE", "cors") == "cors"
+            and environ.get("HTTP_SEC_FETCH_SITE") != "same-origin"
+            and origin.partition("://")[2] != environ.get("HTTP_HOST")
+        ):
+            path = environ["PATH_INFO"]
+            self.warn("CORS: a browser blocks %s %s from %s: %s", method, path, origin, reason)
+
+    def own_headers(self, environ: "WSGIEnvironment", own: list[tuple[str, str]]) -> None:
+        """Log, once for each endpoint, that its view sets CORS headers, which are replaced."""
+        names = [name for name, _ in own if name.lower() not in ("vary", EXPOSE_HEADERS)]
+        endpoint = getattr(environ.get("werkzeug.request"), "endpoint", None)
+        if names and endpoint not in self.endpoints and not self.is_silent():
+            self.endpoints.add(endpoint)
+            message = "CORS: remove %s from the view %s: the policy's headers replace what it sets"
+            self.warn(message, ", ".join(dict.fromkeys(names)), str(endpoint))
+
+    def is_silent(self) -> bool:
+        """Return whether no line may be written now, and count the line that would be.
+
+        A logging.Filter would come too late: a record takes longer to make than all that the
+        middleware does.
+        """
+        if time.monotonic() < self.silent_until:
+            self.dropped += 1
+            return True
+        return False
+
+    def warn(self, message: str, *arguments: str) -> None:
         with self.lock:
-            self.spent_until = max(self.spent_until, time.monotonic()) + SECONDS_A_LINE
-            left_out, self.left_out = self.left_out, 0
-        assert verdict.block is not None
-        logger.warning(
-            "CORS: a browser blocks %s %s from %s: %s: %s%s",
-            show(request.method),
-            show(path),
-            show(request.origin),
-            verdict.block.value,
-            why.remedy(self.policy, request, verdict).miss,
-            f" ({left_out} more were left out)" if left_out else "",
-        )
+            spent = max(self.silent_until, time.monotonic() - SECONDS_OF_A_BURST)
+            self.silent_until = spent + SECONDS_A_LINE
+            dropped, self.dropped = self.dropped, 0
+        if dropped:
+            message += f" (at most {dropped} more lines were dropped)"
+        logger.warning(message, *map(show, arguments))

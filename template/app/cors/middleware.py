@@ -1,102 +1,127 @@
-"""What flask-cors leaves to others: preflights before auth and routing, `Vary`, cookies."""
+"""Gives flask-cors' answers, asked for once at start, to whatever leaves the app."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, request
+from flask import Flask
 from flask_cors import CORS
 from werkzeug.http import parse_list_header
 
-from app.cors.log import BlockedLog
-from app.cors.policy import Policy
-from app.cors.rules import SAFELISTED_METHODS
+from .log import CorsLog
+from .policy import SAFELISTED_METHODS, Policy
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+Headers = list[tuple[str, str]]
+
+ALLOW_ORIGIN = "Access-Control-Allow-Origin"
+LISTS = ("Access-Control-Expose-Headers", "Vary")
 
 
-def init_app(app: Flask, policy: Policy) -> None:
-    """Put the middleware before the app, and send its session cookie where the policy says."""
-    app.extensions["cors_policy"] = policy
-    app.wsgi_app = CorsMiddleware(app, policy)  # type: ignore[method-assign]
+class Middleware:
+    """Answers preflights, and gives every other response its CORS headers and `Vary`.
 
-    # Without SameSite=None a browser keeps the session cookie to pages of the same site, and
-    # without Partitioned Chromium drops it on another site's.
-    if policy.supports_credentials and app.config["SESSION_COOKIE_SAMESITE"] is None:
-        app.config.from_mapping(
-            SESSION_COOKIE_SAMESITE="None",
-            SESSION_COOKIE_SECURE=True,
-            SESSION_COOKIE_HTTPONLY=True,
-            SESSION_COOKIE_PARTITIONED=True,
-        )
+    It runs before any hook or route, and sees the errors that Flask does not.
+    """
 
-
-class CorsMiddleware:
-    """Stands before the app, where no hook, route or error of the app can come in between."""
-
-    def __init__(self, app: Flask, policy: Policy) -> None:
-        self.app = app.wsgi_app
-        self.preflights = preflight_app(policy)
-        self.log = BlockedLog(policy)
-        self.varies = not policy.is_public
+    def __init__(self, app: "WSGIApplication", policy: Policy, flask_cors: CORS) -> None:
+        self.app = app
+        self.policy = policy
+        self.is_public = policy.is_public
+        # A response that is the same for every origin does not vary.
+        self.to_others = [] if policy.is_public else [("Vary", "Origin")]
+        self.to_request = ask(flask_cors, "GET", policy) + self.to_others
+        self.to_preflight = ask(flask_cors, "OPTIONS", policy) + self.to_others
+        self.log = CorsLog(policy)
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         origin = environ.get("HTTP_ORIGIN")
-        cookie = "HTTP_COOKIE" in environ  # a page asked for credentials: a * will not do
-        readable = (origin,) if cookie else (origin, "*")
-        is_preflight = (
+        allowed = self.is_public or (origin is not None and self.policy.allows(origin))
+        if (
             environ["REQUEST_METHOD"] == "OPTIONS"
             and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-        )
+        ):
+            return self.answer_preflight(environ, start_response, allowed)
+        if origin is not None:
+            self.log.request(environ, allowed)
+        ours = self.to_others
+        if allowed:
+            ours = self.name(origin, self.to_request)
 
-        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-            found = {name.lower(): value for name, value in headers}
-            if origin is not None and (
-                found.get("access-control-allow-origin") not in readable
-                or (cookie and found.get("access-control-allow-credentials") != "true")
-                or (is_preflight and not self.log.foresees(environ))
-                or len(found) != len(headers)
-            ):
-                self.log.judge(environ, status, headers, is_preflight)
-            if self.varies:
-                if "vary" in found:
-                    merge_vary(headers)
-                else:
-                    headers.append(("Vary", "Origin"))
-            return start_response(status, headers, *exc_info)
+        def start(status: str, headers: Headers, *exc_info: Any) -> Any:
+            # Few headers have such an initial: most responses are done with one look.
+            if [name for name, _ in headers if name[:1] in "AaVv"]:
+                own, others = take_apart(headers)
+                self.log.own_headers(environ, own)
+                return start_response(status, others + merge(own, ours, allowed), *exc_info)
+            return start_response(status, headers + ours, *exc_info)
 
-        if is_preflight:
-            return self.preflights(environ.copy(), start)
         return self.app(environ, start)
 
+    def answer_preflight(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse", allowed: bool
+    ) -> Iterable[bytes]:
+        """Answer a CORS-preflight request (Fetch, section 3.3.2), on whatever path.
 
-def preflight_app(policy: Policy) -> Flask:
-    """Return an app that answers CORS-preflight requests (Fetch, section 3.3.2) on every path."""
+        An allowed origin is told all that it may do, so that its browser can say which method or
+        header is missing. Browsers do not check GET, HEAD and POST against the list: where one
+        of these is missing, only the status can say no.
+        """
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is not None:
+            self.log.preflight(environ, allowed)
+        headers = self.name(origin, self.to_preflight) if allowed else [*self.to_others]
+        method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
+        if method in SAFELISTED_METHODS and method not in self.policy.methods:
+            start_response("403 FORBIDDEN", [*headers, ("Content-Length", "0")])
+        else:
+            start_response("204 NO CONTENT", headers)
+        return ()
+
+    def name(self, origin: str | None, headers: Headers) -> Headers:
+        """Return headers with the one that allows this origin; for every origin it is there."""
+        return [*headers] if self.is_public else [(ALLOW_ORIGIN, str(origin)), *headers]
+
+
+def ask(flask_cors: CORS, method: str, policy: Policy) -> Headers:
+    """Return the headers with which flask-cors answers an allowed origin, but for its name.
+
+    A preflight asks for all that the policy allows.
+    """
     app = Flask(__name__, static_folder=None)
-    CORS(app, **policy.flask_cors_options())
-    allow_headers = ", ".join(policy.allow_headers)
-
-    @app.before_request
-    def answer() -> Response:
-        method = request.headers["Access-Control-Request-Method"]
-        # A browser holds every other method against Access-Control-Allow-Methods; to these,
-        # only the status can say no.
-        refused = method in SAFELISTED_METHODS and method not in policy.methods
-        # Asked for what is allowed, flask-cors names all of it: a browser can then say which
-        # method or header is missing, and a long list of headers costs nothing.
-        request.environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"] = policy.methods[0]
-        request.environ["HTTP_ACCESS_CONTROL_REQUEST_HEADERS"] = allow_headers
-        return Response(status=403 if refused else 204)
-
-    return app
+    flask_cors.init_app(app)
+    asked = {
+        "Origin": policy.example(),
+        "Access-Control-Request-Method": policy.methods[0],
+        "Access-Control-Request-Headers": ", ".join(policy.allow_headers),
+    }
+    response = app.test_client(use_cookies=False).open(method=method, headers=asked)
+    return [
+        (name, value)
+        for name, value in response.headers
+        if name.startswith("Access-Control-") and value != asked["Origin"]
+    ]
 
 
-def merge_vary(headers: list[tuple[str, str]]) -> None:
-    """Add `Origin` to the `Vary` of a view or the session (Fetch, "CORS protocol and HTTP caches")."""
-    names = parse_list_header(", ".join(value for name, value in headers if name.lower() == "vary"))
-    if not {"*", "origin"} & {name.lower() for name in names}:
-        names.append("Origin")
-    headers[:] = [header for header in headers if header[0].lower() != "vary"]
-    headers.append(("Vary", ", ".join(names)))
+def take_apart(headers: Headers) -> tuple[Headers, Headers]:
+    """Return the CORS headers and `Vary` that a view or Flask set, and the other headers."""
+    own: Headers = []
+    others: Headers = []
+    for header in headers:
+        name = header[0].lower()
+        (own if name == "vary" or name.startswith("access-control-") else others).append(header)
+    return own, others
+
+
+def merge(own: Headers, ours: Headers, allowed: bool) -> Headers:
+    """Return our headers, the two that are lists with the items of a response's own."""
+    merged = [(name, value) for name, value in ours if name not in LISTS]
+    for name in LISTS if allowed else ("Vary",):
+        values = [value for key, value in (*own, *ours) if key.lower() == name.lower()]
+        items = {item.lower(): item for item in parse_list_header(", ".join(values))}
+        if items:
+            merged.append((name, "*" if "*" in items else ", ".join(items.values())))
+    return merged
