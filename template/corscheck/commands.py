@@ -1,0 +1,174 @@
+"""`flask cors`: shows the policy, and tries what a browser does with it, here and deployed."""
+
+import json
+import threading
+import webbrowser
+from dataclasses import asdict
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup
+
+from . import show
+from .arguments import (
+    api_url,
+    check_other_origin,
+    one_origin,
+    page_method,
+    page_options,
+    page_origin,
+    page_request,
+    url_path,
+)
+from .explain import Explanation, OtherHost, as_text, explain, printable
+from .playground import NoPlace, playground
+
+commands = AppGroup("cors", help="Show, explain and try the CORS policy.")
+
+
+@commands.command("show")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+def show_command(as_json: bool) -> None:
+    """Show the CORS policy in force, and where each value is set.
+
+    \b
+    Example:
+      flask cors show
+      FLASK_CORS_ORIGINS=https://app.example.com flask cors show --json
+    """
+    report = show.report(current_app)
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    for line in show.as_text(report):
+        click.echo(line)
+
+
+@commands.command("explain")
+@click.argument("origin", type=page_origin)
+@click.argument("method", type=page_method)
+@click.argument("path", type=url_path)
+@page_options
+@click.pass_context
+def explain_command(
+    context: click.Context,
+    origin: str,
+    method: str,
+    path: str,
+    headers: tuple[str, ...],
+    content_type: str | None,
+    credentials: bool,
+) -> None:
+    """Explain why a browser blocks a request to this app.
+
+    Shows each step, what comes nearest in the policy, and what would allow the request. ORIGIN
+    is the origin of the page, such as https://app.example.com. The app handles the request for
+    real, so a DELETE deletes. Exits with 0 if the request is allowed, 1 if it is blocked.
+
+    \b
+    Example:
+      flask cors explain http://localhost:5173 PUT /api/echo --content-type application/json
+    """
+    request = page_request(origin, method, headers, content_type, credentials)
+    try:
+        explanation = explain(current_app, f"{own_url(current_app)}{path}", request)
+    except OtherHost as error:
+        raise click.ClickException(printable(str(error))) from None
+    finish(context, explanation)
+
+
+@commands.command("probe")
+@click.argument("url", type=api_url)
+@click.argument("origin", type=page_origin)
+@click.argument("method", type=page_method)
+@page_options
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10,
+    show_default=True,
+    help="How long to wait for the connection, and then for the response.",
+)
+@click.pass_context
+def probe_command(
+    context: click.Context,
+    url: str,
+    origin: str,
+    method: str,
+    headers: tuple[str, ...],
+    content_type: str | None,
+    credentials: bool,
+    timeout: float,
+) -> None:
+    """Explain why a browser blocks a request to a deployed API.
+
+    Finds what a proxy, cache or certificate breaks. URL is the API's, and ORIGIN is the origin of
+    the page. The API handles the request for real, so a DELETE deletes. A second request, from
+    https://probe.invalid, checks that strangers are refused. Exits with 0 if the request is
+    allowed, with or without warnings, and with 1 if it is blocked or no response comes.
+
+    \b
+    Example:
+      flask cors probe https://api.example.com/api/echo https://app.example.com GET --credentials
+    """
+    try:
+        from .network import Unreachable
+        from .probe import probe
+    except ModuleNotFoundError as error:
+        if error.name != "urllib3":
+            raise
+        raise click.UsageError(
+            "probe needs urllib3, which is not installed: pip install -r requirements-dev.txt"
+        ) from None
+    check_other_origin(url, origin)
+    request = page_request(origin, method, headers, content_type, credentials)
+    try:
+        explanation = probe(current_app.extensions["cors_policy"], url, request, timeout)
+    except Unreachable as error:
+        raise click.ClickException(printable(str(error))) from None
+    finish(context, explanation)
+
+
+@commands.command("playground")
+@click.option(
+    "--api",
+    metavar="URL",
+    type=one_origin,
+    help="The origin of the API, unless it is where `flask run` serves it.",
+)
+@click.option("--no-open", is_flag=True, help="Print the address of the page, but do not open it.")
+def playground_command(api: str | None, no_open: bool) -> None:
+    """Open a page that tries the API from an allowed origin.
+
+    Only this machine can open the page. It is at the first allowed origin of this machine, until
+    you press Ctrl+C. It calls the API as your frontend does, so `flask run` must be running.
+
+    \b
+    Example:
+      flask cors playground
+      flask cors playground --no-open --api https://api.example.com
+    """
+    api = api or own_url(current_app)
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    try:
+        origin, server = playground(app, api)
+    except NoPlace as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"Playground: {origin}/")
+    click.echo(f"It calls {api}, which `flask run` starts. Press Ctrl+C to stop.")
+    if not no_open:
+        threading.Thread(target=webbrowser.open, args=[origin], daemon=True).start()
+    server.serve_forever()
+
+
+def finish(context: click.Context, explanation: Explanation) -> None:
+    """Print an explanation, and exit with 0 if the request is allowed, 1 if it is blocked."""
+    for line in as_text(explanation):
+        click.echo(line)
+    context.exit(0 if explanation.outcome.allowed else 1)
+
+
+def own_url(app: Flask) -> str:
+    """Return where `flask run` serves the app."""
+    return f"http://localhost:{app.config.get('RUN_PORT', 5000)}"

@@ -1,0 +1,183 @@
+"""A page on this machine, at an allowed origin, that calls the API and shows what the browser does.
+
+`flask cors playground` serves it. The app itself gets no route.
+"""
+
+import secrets
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, abort, request
+from jinja2.utils import htmlsafe_json_dumps
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from app.cors import Policy
+from app.cors.origins import DEFAULT_PORTS, is_loopback, split_origin
+
+from .advice import advise_change
+from .browser import PageRequest
+from .explain import OtherHost, as_text, explain
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+# Where browsers look for localhost, and for every name under it.
+LOCALHOST = ("127.0.0.1", "::1")
+
+# Vite's port, and the ports to suggest if it is in use.
+USUAL_PORTS = range(5173, 5273)
+
+
+class NoPlace(Exception):
+    """The page cannot be at any allowed origin. The message says what to do."""
+
+
+def playground(app: Flask, api: str) -> tuple[str, BaseWSGIServer]:
+    """Return the origin of the page, and a server for it that already listens.
+
+    `api` is the origin that the page calls. Raises NoPlace.
+    """
+    listener, origin = listen(app.extensions["cors_policy"])
+    page = page_app(app, origin, api)
+    with listener:  # the server duplicates it
+        address, port = listener.getsockname()[:2]
+        fd = listener.fileno()
+        server = make_server(address, port, page, True, request_handler=QuietHandler, fd=fd)
+    return origin, server
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
+
+
+def listen(policy: Policy) -> tuple[socket.socket, str]:
+    """Return a socket at the first origin where the page can be, and that origin."""
+    origins = ("http://localhost:*",) if policy.is_public else policy.origins
+    local = [origin for origin in origins if is_loopback(origin)]
+    plain = [origin for origin in local if origin.startswith("http://")]
+    secure = [origin for origin in local if origin.startswith("https://")]
+    problems = []
+    for origin in plain:
+        try:
+            return listen_at(origin)
+        except OSError as error:
+            problems.append(f"{origin}: {error.strerror or error}")
+    if plain:
+        cause = (
+            f"the page cannot be at {', nor at '.join(problems)}. Stop what runs there, perhaps"
+            " the frontend's server, or allow another origin"
+        )
+    elif secure:
+        cause = f"a page at {secure[0]} needs a certificate. Allow an origin over plain http"
+    else:
+        cause = "the policy allows no page on this machine. Allow one"
+    raise NoPlace(f"{cause}:\n{how_to_allow_another(policy)}")
+
+
+def listen_at(origin: str) -> tuple[socket.socket, str]:
+    """Return a socket at an origin of this machine, and the origin without wildcards.
+
+    Raises OSError if something else listens there.
+    """
+    _, host, port = split_origin(origin)
+    number = 0 if port == "*" else int(port or DEFAULT_PORTS["http"])
+    is_name = host.endswith("localhost")
+    addresses = LOCALHOST if is_name else (host.strip("[]"),)
+    # Some systems let two programs listen at one port.
+    if number and any(is_taken(address, number) for address in addresses):
+        raise OSError(f"port {number} is in use")
+    family = socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET
+    listener = socket.create_server((addresses[0], number), family=family)
+    if port == "*":
+        port = str(listener.getsockname()[1])
+    return listener, f"http://{host.replace('*', 'app')}{':' if port else ''}{port}"
+
+
+def is_taken(address: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((address, port), timeout=1):
+        return True
+    return False
+
+
+def how_to_allow_another(policy: Policy) -> str:
+    """Return commands that allow a page on this machine: for good, and in two shells only."""
+    ports = (port for port in USUAL_PORTS if f"http://localhost:{port}" not in policy.origins)
+    port = next((port for port in ports if not is_taken("localhost", port)), USUAL_PORTS[-1])
+    origins = [*policy.origins, f"http://localhost:{port}"]
+    *for_good, variable = advise_change(policy, "origins", origins, "").commands
+    return (
+        f"  {'  '.join(for_good)}\n"
+        "Or only in two shells:\n"
+        f"  {variable} flask run\n"
+        f"  {variable} flask cors playground"
+    )
+
+
+def page_app(app: Flask, origin: str, api: str) -> Flask:
+    """Return the app that serves the page, and explains to it what the browser blocks."""
+    token = secrets.token_urlsafe()
+    html = page_html(app.extensions["cors_policy"], api, token)
+    page = Flask(__name__, static_folder=None)
+
+    @page.before_request
+    def refuse_other_hosts() -> None:
+        # With DNS rebinding, another name leads here, and that name is in Host.
+        if f"http://{request.host}" != origin:
+            abort(403, f"The playground is at {origin}.")
+
+    @page.get("/")
+    def serve_page() -> Response:
+        return Response(html, headers=security_headers(token), mimetype="text/html")
+
+    @page.post("/explain")
+    def explain_to_page() -> dict[str, Any]:
+        its_token = request.headers.get("X-Token", "")
+        if request.headers.get("Origin") != origin or not secrets.compare_digest(its_token, token):
+            abort(403, "Only the page of the playground may ask.")
+        asked = request.get_json()
+        headers = tuple((name, value) for name, value in asked["headers"])
+        sent = PageRequest(origin, asked["method"], headers, asked["credentials"])
+        return explanation_as_json(app, f"{api}{asked['path']}", sent)
+
+    return page
+
+
+def page_html(policy: Policy, api: str, token: str) -> str:
+    data = {
+        "api": api,
+        "token": token,
+        "methods": list(dict.fromkeys((*METHODS, *policy.methods))),
+        "listed": policy.methods,
+    }
+    html = Path(__file__).with_name("playground.html").read_text(encoding="utf-8")
+    return html.replace("TOKEN", token).replace("DATA", htmlsafe_json_dumps(data))
+
+
+def security_headers(token: str) -> dict[str, str]:
+    return {
+        "Content-Security-Policy": (
+            f"default-src 'none'; script-src 'nonce-{token}'; style-src 'nonce-{token}';"
+            " img-src data:; connect-src http: https:;"
+            " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ),
+        "Cache-Control": "no-store",
+    }
+
+
+def explanation_as_json(app: Flask, url: str, sent: PageRequest) -> dict[str, Any]:
+    """Return why a browser blocks a request that the page sent, and what would allow it."""
+    try:
+        explanation = explain(app, url, sent)
+    except OtherHost as error:
+        return {"why": str(error), "commands": [], "steps": []}
+    steps = list(as_text(explanation))
+    if explanation.advice is None:
+        why = (
+            "the app here allows this request: the API that runs has other settings or older code,"
+            " or a proxy changes its headers"
+        )
+        return {"why": why, "commands": [], "steps": steps}
+    advice = explanation.advice
+    return {"why": advice.reason, "commands": advice.commands, "steps": steps}

@@ -1,0 +1,105 @@
+"""What a browser does with a request to a deployed API: finds what a proxy or cache breaks."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+from flask import Flask
+from flask_cors import CORS
+from werkzeug.datastructures import ResponseCacheControl
+from werkzeug.http import parse_cache_control_header
+
+from app.cors import Policy, init_app, rules
+
+from .advice import Advice
+from .browser import Outcome, PageRequest, Response, fetch, page_headers, preflight_headers
+from .explain import Explanation, explain
+from .network import Send, Unreachable, sender
+from .proxies import proxy_advice, varies
+
+# An origin that no page can have (RFC 6761, section 6.4).
+STRANGER = "https://probe.invalid"
+
+
+def probe(policy: Policy, url: str, request: PageRequest, timeout: float) -> Explanation:
+    """Send a request to a deployed API as a browser would, and explain the outcome.
+
+    The API handles the request for real. A second request, from an origin that no page has, is a
+    GET, a HEAD or a preflight. `policy` is the policy here, and the deployed one may differ.
+    `timeout` is in seconds, for the connection and again for the response. Raises Unreachable.
+    """
+    send = sender(timeout)
+    outcome = fetch(url, request, send)
+    local = advice_here(policy, request)
+    advice = None if outcome.allowed else proxy_advice(request, outcome, local)
+    warnings = []
+    if local is not None and local is not advice:
+        warnings.append(f"the policy here does not allow this: {local.reason}")
+    if outcome.exchanges:
+        stranger = response_to_stranger(outcome.exchanges[-1].url, request, send)
+        warnings += cache_warnings(outcome)
+        warnings += stranger_warnings(policy, stranger)
+    return Explanation(request, url, outcome, advice, tuple(warnings))
+
+
+def advice_here(policy: Policy, request: PageRequest) -> Advice | None:
+    """Return why the policy here blocks a request, None if it allows it."""
+    app = Flask(__name__)
+    init_app(app, policy, CORS(**policy.flask_cors_options()))
+    return explain(app, "http://localhost/", request).advice
+
+
+def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response | None:
+    """Return how the API responds to an unknown page, by a request that changes nothing."""
+    stranger = replace(request, origin=STRANGER, preflight=True)
+    with suppress(Unreachable):
+        if request.method in ("GET", "HEAD"):
+            return send(request.method, url, (("Origin", STRANGER), *page_headers(stranger)))
+        return send("OPTIONS", url, preflight_headers(stranger) or ())
+    return None
+
+
+def cache_warnings(outcome: Outcome) -> Iterator[str]:
+    """Yield a warning if a cache may give a response to a page on another origin."""
+    response = outcome.response
+    if not outcome.allowed or varies(response):
+        return
+    if response.get("access-control-allow-origin") != "*":
+        kept = kept_by_caches(response)
+        yield (
+            f"the response lacks Vary: Origin{f', and caches keep it ({kept})' if kept else ''}: a"
+            " cache may give one page's copy to a page on another origin, whose browser then"
+            " blocks it: have the proxy keep the API's Vary"
+        )
+
+
+def kept_by_caches(response: Response) -> str | None:
+    """Return the Cache-Control that lets caches keep a response, None if it does not."""
+    value = response.get("cache-control")
+    control = parse_cache_control_header(value, cls=ResponseCacheControl)
+    kept = control.public or control.max_age or control.s_maxage
+    return rules.show(value) if value and kept and not control.no_store else None
+
+
+def stranger_warnings(policy: Policy, response: Response | None) -> Iterator[str]:
+    """Yield what the response to an unknown page reveals."""
+    if response is None:
+        return
+    allowed = response.get("access-control-allow-origin")
+    credentials = response.get("access-control-allow-credentials") == "true"
+    if allowed == STRANGER and credentials:
+        yield (
+            f"every site can act as your logged-in users: the API allows {STRANGER} too, with"
+            " credentials: remove $http_origin or the like from the proxy, and list the origins"
+        )
+    elif allowed in (STRANGER, "*") and not policy.is_public:
+        yield (
+            "every site can read the responses, which the policy here does not allow: the API"
+            f" allows {STRANGER} too: leave CORS to the API"
+        )
+    if allowed == "*" and credentials:
+        yield (
+            "Access-Control-Allow-Credentials: true has no effect with Access-Control-Allow-Origin:"
+            " *, which browsers reject for requests with credentials: list the origins, or remove"
+            " the header"
+        )

@@ -1,0 +1,151 @@
+"""Why a browser blocks the response of a deployed API, and what to fix, often in a proxy."""
+
+from urllib.parse import urljoin, urlsplit
+
+from werkzeug.http import parse_list_header
+
+from app.cors import rules
+
+from .advice import Advice
+from .browser import REDIRECTS, Block, Exchange, Outcome, PageRequest, Response
+
+# Why something in front of the API answers instead of it, and what to do.
+FOREIGN_STATUS = {
+    401: "it asks for a login: leave that to the API, whose errors a page can read",
+    403: "it refuses the request: find the rule that does so, in the proxy or a firewall",
+    404: "it does not forward this path: correct the path, or the proxy's route for it",
+    405: "it does not allow the method: add it to the methods that the proxy forwards",
+    413: "the body is too large for the proxy: raise its limit (nginx: client_max_body_size)",
+    429: "there were too many requests: wait, or raise the proxy's limit",
+    502: "the proxy cannot reach the API: start it, or correct the address in the proxy",
+    503: "the proxy has no API that is ready: check that it runs and passes its health checks",
+    504: (
+        "the API responds too late for the proxy: find what is slow, or let the proxy wait longer"
+        " (nginx: proxy_read_timeout)"
+    ),
+}
+
+
+def proxy_advice(request: PageRequest, outcome: Outcome, local: Advice | None) -> Advice:
+    """Return why the response of a deployed API is blocked, and what to change.
+
+    `local` says why the policy here blocks the request, None if it allows it.
+    """
+    block, found = outcome.verdict.block, outcome.verdict.found
+    if not outcome.exchanges:
+        return Advice(f"have the page call https{found.removeprefix('http')}")
+    if reason := redirect_fault(outcome):
+        return Advice(reason)
+    last = outcome.exchanges[-1]
+    if block is Block.SEVERAL_ALLOW_ORIGINS:
+        return Advice(
+            "the API sends Access-Control-Allow-Origin, and a proxy adds its own: remove it from"
+            " the proxy (nginx: add_header), and leave CORS to the API"
+        )
+    if not is_from_api(last.response) and not (local and last.response.status < 300):
+        return Advice(foreign(last.response.status, outcome.verdict.during_preflight))
+    if ("Origin", request.origin) not in last.headers:
+        return Advice(
+            f"{outcome.exchanges[0].url} redirects to another origin, so a browser sends"
+            f" Origin: null, which no API should allow: have the page call {last.url} directly"
+        )
+    return local or Advice(contradiction(outcome))
+
+
+def redirect_fault(outcome: Outcome) -> str | None:
+    """Return what to do about a redirect that gets the request blocked, None if none does."""
+    block, found = outcome.verdict.block, outcome.verdict.found
+    last = outcome.exchanges[-1]
+    if block is Block.TOO_MANY_REDIRECTS:
+        return "the redirects form a loop: end it, in the proxy or in the API"
+    if block is Block.REDIRECT_URL:
+        return f"no cross-origin request may go to {rules.show(found)}: correct the Location header"
+    if block is Block.MIXED_CONTENT:
+        return redirected(last.url, found, preflight=False)
+    preflight = outcome.verdict.during_preflight
+    target = redirect_target(last)
+    if target is None or (is_from_api(last.response) and not preflight):
+        return None
+    return redirected(last.url, target, preflight)
+
+
+def redirect_target(sent: Exchange) -> str | None:
+    location = sent.response.get("location")
+    if location is None or sent.response.status not in REDIRECTS:
+        return None
+    return urljoin(sent.url, location)
+
+
+def redirected(url: str, target: str, preflight: bool) -> str:
+    """Return what to do about a redirect that browsers do not follow."""
+    here, there = urlsplit(url), urlsplit(target)
+    shown = rules.show(target)
+    if target == url:
+        return f"{url} redirects to itself: end that, in the proxy or in the API"
+    if (here.scheme, there.scheme) == ("https", "http"):
+        return (
+            f"{url} redirects to {shown}, because the API takes the request for plain http: have"
+            " the proxy send X-Forwarded-Proto, and the API trust it (werkzeug's ProxyFix)"
+        )
+    if (here.scheme, there.scheme) == ("http", "https"):
+        what = "to https"
+    elif here.netloc != there.netloc:
+        what = "to another host"
+    elif here.path.rstrip("/") == there.path.rstrip("/"):
+        what = "for the slash at the end"
+    else:
+        return (
+            f"something in front of the API redirects to {shown}, perhaps for a login: have it"
+            f" pass {'OPTIONS' if preflight else 'this path'} on to the API"
+        )
+    limit = "which browsers do not follow in a preflight" if preflight else "without CORS headers"
+    return f"something in front of the API redirects {what}, {limit}: have the page call {shown}"
+
+
+def is_from_api(response: Response) -> bool:
+    """Return whether a response has a header that this app sends with every response."""
+    return response.get("access-control-allow-origin") is not None or varies(response)
+
+
+def varies(response: Response) -> bool:
+    """Return whether caches store a copy for each origin."""
+    names = {name.lower() for name in parse_list_header(response.get("vary") or "")}
+    return bool(names & {"*", "origin"})
+
+
+def foreign(status: int, preflight: bool) -> str:
+    """Return what to do about a response that is not the API's own."""
+    start = f"something in front of the API answers {status}, without CORS headers"
+    if preflight and (status < 400 or status in (401, 403, 405)):
+        return f"{start}: have it pass OPTIONS on to the API, which answers preflights itself"
+    if status < 400:
+        return (
+            f"{start}: check that the path leads to the API, and that the proxy keeps its"
+            " Access-Control-Allow-Origin and Vary"
+        )
+    fault = FOREIGN_STATUS.get(status, "see the proxy's log")
+    if preflight:
+        return f"{start}: {fault}"
+    return (
+        f"{start}: {fault}; add CORS headers to the proxy's own errors, so that pages can read them"
+    )
+
+
+def contradiction(outcome: Outcome) -> str:
+    """Return what to do if the policy here allows a request and the deployed API does not."""
+    verdict, response = outcome.verdict, outcome.response
+    if verdict.block is Block.PREFLIGHT_STATUS:
+        return (
+            f"something in front of the API answers the preflight with {response.status}: have it"
+            " pass OPTIONS on to the API, which answers preflights itself"
+        )
+    if verdict.block is Block.OTHER_ALLOW_ORIGIN and not varies(response):
+        return (
+            f"the response is for {rules.show(verdict.found)}, without Vary: Origin: a proxy sets"
+            " the header, or a cache gives every page the same copy: leave CORS to the API, keep"
+            " its Vary, and empty the cache"
+        )
+    return (
+        "the policy here allows this, but the deployed API does not: deploy this version with the"
+        " same FLASK_CORS_ variables, and check that no proxy changes the headers"
+    )
