@@ -4,17 +4,49 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from chromium import Chromium, chromium
 from copier import VcsRef, run_copy, run_update
+from plumbum import local
+
+if TYPE_CHECKING:
+    from chromium import Chromium
 
 ROOT = Path(__file__).parent.parent
 
+# What Copier reads of this repository.
+TEMPLATE = ("copier.yml", "includes", "template")
+
+# Nothing here has to survive a power cut: git need not wait for the disk.
+GIT_CONFIG = """\
+[user]
+    name = Tester
+    email = tester@example.com
+[init]
+    defaultBranch = main
+[core]
+    fsync = none
+[gc]
+    auto = 0
+[maintenance]
+    auto = false
+"""
+
 Render = Callable[..., Path]
+
+
+def pytest_configure() -> None:
+    """Keep temporary files in memory, where there is room: Copier and git write thousands."""
+    memory = Path("/dev/shm")
+    if "TMPDIR" not in os.environ and os.access(memory, os.W_OK):
+        found = os.statvfs(memory)
+        if found.f_bavail * found.f_frsize > 4 << 30 and not found.f_flag & os.ST_NOEXEC:
+            os.environ["TMPDIR"] = str(memory)
+            tempfile.tempdir = None  # it was worked out before
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,9 +60,9 @@ def clean_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
     (home / "copier-settings.yml").write_text("defaults: {}\n")
     os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
     os.environ["GIT_CONFIG_GLOBAL"] = str(home / "gitconfig")
-    (home / "gitconfig").write_text(
-        "[user]\n\tname = Tester\n\temail = tester@example.com\n[init]\n\tdefaultBranch = main\n"
-    )
+    (home / "gitconfig").write_text(GIT_CONFIG)
+    local.env.clear()  # Copier's git has a copy of the environment
+    local.env.update(os.environ)
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -46,9 +78,9 @@ def commit(folder: Path, message: str = "Work") -> None:
     git(folder, "commit", "--quiet", "--allow-empty", "--message", message)
 
 
-def copy_template(to: Path) -> Path:
-    """Copy what this checkout would commit into a git repository of its own, without tags."""
-    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+def copy_template(to: Path, *parts: str) -> Path:
+    """Copy what this checkout would commit, or parts of it, into a git repository of its own."""
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard", *parts)
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
@@ -59,18 +91,20 @@ def copy_template(to: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_template(tmp_path_factory.mktemp("template"))
+    return copy_template(tmp_path_factory.mktemp("template"), *TEMPLATE)
 
 
 @pytest.fixture(scope="session")
-def started_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+def started_browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Chromium]":
     """Real Chromium, one for each worker that has a test for it."""
+    from chromium import chromium
+
     with chromium(tmp_path_factory.mktemp("chromium")) as browser:
         yield browser
 
 
 @pytest.fixture
-def browser(started_browser: Chromium) -> Chromium:
+def browser(started_browser: "Chromium") -> "Chromium":
     """Real Chromium, without the cookies of other tests."""
     started_browser.tab.context.clear_cookies()
     return started_browser

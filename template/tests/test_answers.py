@@ -1,90 +1,112 @@
-"""What Copier was told, what the app does, and what `copier update` needs go together."""
+"""app/answers.py, Copier's record of your answers, and what `copier update` needs fit together."""
 
+import shlex
 import warnings
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
-from flask import Flask
 
+from app import answers
 from app.cors import Policy, PolicyError
-from app.cors.why import QUESTIONS
+from corscheck.advice import METHODS, QUESTIONS
 
-ANSWERS = Path(__file__).parent.parent / ".copier-answers.yml"
+RECORD = Path(__file__).parent.parent / ".copier-answers.yml"
+
+RESTORE = (
+    'git checkout "$(git log -n 1 --format=%h --diff-filter=AM -- .copier-answers.yml)"'
+    " -- .copier-answers.yml"
+)
 
 
 @pytest.fixture
-def answers() -> dict[str, Any]:
-    if not ANSWERS.is_file():
-        pytest.fail(
-            ".copier-answers.yml is missing, and `copier update` cannot work without it.\n"
-            "Bring back what was committed last:\n"
-            '  git checkout "$(git log -n 1 --format=%h --diff-filter=AM -- .copier-answers.yml)"'
-            " -- .copier-answers.yml\n"
+def record() -> dict[str, Any]:
+    if not RECORD.is_file():
+        fail(
+            "Restore .copier-answers.yml, which `copier update` needs:",
+            f"  {RESTORE}",
             "Or, to leave the template, delete tests/test_answers.py as well.",
-            pytrace=False,
         )
-    return dict(yaml.safe_load(ANSWERS.read_text(encoding="utf-8")))
-
-
-def test_app_follows_the_answers(app: Flask, answers: dict[str, Any]) -> None:
     try:
-        answered = Policy.from_config(
-            {f"CORS_{name.upper()}": answers.get(answer) for name, answer in QUESTIONS.items()}
-        )
-    except PolicyError as error:
-        problems = "\n".join(f"  {problem}" for problem in error.problems)
-        pytest.fail(f".copier-answers.yml cannot be used:\n{problems}", pytrace=False)
-    policy = app.extensions["cors_policy"]
+        found = yaml.safe_load(RECORD.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        found = str(error)
+    if not isinstance(found, dict):
+        fail("Restore .copier-answers.yml, which is not a YAML mapping:", f"  {RESTORE}", found)
+    return found
+
+
+def test_app_follows_the_answers(record: dict[str, Any]) -> None:
+    actual = read("app/answers.py", vars(answers))
+    config = {f"CORS_{name.upper()}": record.get(asked) for name, asked in QUESTIONS.items()}
+    recorded = read(".copier-answers.yml", config)
     differ = [
         field.name
         for field in fields(Policy)
-        if in_any_order(policy, field.name) != in_any_order(answered, field.name)
+        if in_any_order(field.name, actual) != in_any_order(field.name, recorded)
     ]
     if differ:
-        found = "\n".join(
-            f"  CORS_{name.upper()}: {as_data(policy, name)}\n"
-            f"  {QUESTIONS[name]}: {as_data(answered, name)}"
-            for name in differ
-        )
-        told = " ".join(f"-d '{QUESTIONS[name]}={as_data(policy, name)}'" for name in differ)
-        pytest.fail(
-            f"app/settings.py and .copier-answers.yml differ:\n{found}\n"
-            "Updates go by the answers: make both the same. To keep what the app does, commit, and"
-            f" tell Copier:\n  copier update --vcs-ref=:current: --defaults {told}\n"
-            "To do as the answers say, write them into app/settings.py as well.",
-            pytrace=False,
+        data = " ".join(f"-d {shlex.quote(as_answer(name, actual))}" for name in differ)
+        fail(
+            "To keep the policy in app/answers.py, commit your work, and run:",
+            f"  copier update --vcs-ref=:current: --defaults {data}",
+            "To use the recorded answers, write them into app/answers.py:",
+            *(f"  {as_setting(name, recorded)}" for name in differ),
         )
 
 
-def in_any_order(policy: Policy, name: str) -> Any:
+def read(path: str, config: Mapping[str, Any]) -> Policy:
+    """Return the policy of a config in its canonical form."""
+    try:
+        return Policy.from_config(config)
+    except PolicyError as error:
+        fail(f"Correct {path}:", *(f"  {problem}" for problem in error.problems))
+
+
+def in_any_order(name: str, policy: Policy) -> Any:
     value = getattr(policy, name)
-    if name == "methods":  # Copier offers no others, and keeps what you add in app/settings.py
-        return {*value} & {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+    if name == "methods":  # Copier asks for no others, and keeps those that you add by hand
+        return {*value} & {*METHODS}
     return {*value} if isinstance(value, tuple) else value
 
 
-def as_data(policy: Policy, name: str) -> str:
-    """Return a part of the policy as `copier update -d` takes it."""
+def as_answer(name: str, policy: Policy) -> str:
+    """Return a part of a policy as `copier update -d` takes it."""
     value = getattr(policy, name)
-    if isinstance(value, (bool, int)):
-        return str(value)
-    return f"[{', '.join(value)}]" if name == "methods" else ", ".join(value)
+    if name == "methods":
+        text = f"[{', '.join(method for method in value if method in METHODS)}]"
+    elif isinstance(value, tuple):
+        text = ", ".join("any" if item == "*" else item for item in value)
+    else:
+        text = str(value).lower()
+    return f"{QUESTIONS[name]}={text}"
 
 
-def test_template_can_be_found_again(answers: dict[str, Any]) -> None:
-    source, commit = answers.get("_src_path"), answers.get("_commit")
+def as_setting(name: str, policy: Policy) -> str:
+    value = getattr(policy, name)
+    return f"CORS_{name.upper()} = {list(value) if isinstance(value, tuple) else value}"
+
+
+def fail(*lines: object) -> NoReturn:
+    pytest.fail("\n".join(map(str, lines)), pytrace=False)
+
+
+def test_template_can_be_found_again(record: dict[str, Any]) -> None:
+    source, commit = record.get("_src_path"), record.get("_commit")
     if not source or not commit:
-        problem = "does not say which version of the template this project was made from"
+        problem = "the record does not say which version of the template this project has"
     elif not (Path(source).is_absolute() or source.startswith("~") or ":" in source):
-        problem = f"says that the template is in {source}, which is another place for each folder"
+        problem = f"{source} is another place for each folder"
+    elif not isinstance(commit, str):
+        problem = f"_commit has to be in quotes: '{commit}'"
     else:
         return
     warnings.warn(
-        f".copier-answers.yml {problem}: `copier update` cannot work. Write into it, and commit:"
-        " _src_path, the template's git URL or absolute path, and _commit, the release or commit"
-        " that the project was made from.",
+        "write into .copier-answers.yml, and commit, _src_path, the template's git URL or absolute"
+        " path, and _commit, the release or commit that the project was made from: `copier update`"
+        f" needs both, and {problem}",
         stacklevel=1,
     )

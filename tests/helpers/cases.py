@@ -12,13 +12,17 @@ def accepted(section: str) -> list[Any]:
     return flatten(SECTIONS[section]["accepted"])
 
 
+def rewritten(section: str) -> list[Any]:
+    return flatten(SECTIONS[section]["rewritten"])
+
+
 def refused(section: str) -> list[Any]:
     return flatten(SECTIONS[section]["refused"])
 
 
-def refused_items(section: str) -> list[tuple[Any, str, str | None]]:
-    """Return each item with a part of its problem's cause, and what to write instead."""
-    return [(item, cause, *(correction or [None])) for item, cause, *correction in refused(section)]
+def all_items(section: str) -> list[str]:
+    """Return every item of a section, whatever becomes of it."""
+    return accepted(section) + [case[0] for case in rewritten(section) + refused(section)]
 
 
 def flatten(cases: Any) -> list[Any]:

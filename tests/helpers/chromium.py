@@ -1,17 +1,19 @@
-"""Real Chromium, for what only a browser can say: whether a page may read a response, and why not.
+"""Real Chromium, which alone can say whether a page may read a response, and why not.
 
 Pages and servers are on this machine. Chromium looks for every host here, so that a page can
-have any origin; nothing stands between it and the servers.
+have any origin, and nothing is between it and the servers.
 """
 
 import base64
 import hashlib
+import json
 import shutil
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from app.cors.fetch import Request
+from corscheck.browser import PageRequest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -30,12 +32,28 @@ if TYPE_CHECKING:
 HTTP_PORTS = (80, 3000, 4444, 5173, 8080)
 HTTPS_PORTS = (443, 8443)
 
-# What a page's script does: `fetch`, or XMLHttpRequest where an upload is watched, which is the
-# only way to set the standard's use-CORS-preflight flag.
+# An extension of the browser, without a permission. Its key decides its id, and so its origin.
+KEY = b"The key of an extension for tests"
+EXTENSION_ID = (
+    hashlib.sha256(KEY)
+    .hexdigest()[:32]
+    .translate(str.maketrans("0123456789abcdef", "abcdefghijklmnop"))
+)
+EXTENSION = f"chrome-extension://{EXTENSION_ID}"
+MANIFEST = {
+    "manifest_version": 3,
+    "name": "A frontend",
+    "version": "1",
+    "key": base64.b64encode(KEY).decode(),
+}
+
+HTML = b"<!doctype html><title>A page</title>"
+
+# What a page's script does, one request after the other: `fetch`, or XMLHttpRequest where an
+# upload is watched, which is the only way to set the standard's use-CORS-preflight flag.
 RUN = """
-async ([url, {origin, method, headers, credentials, preflight}, body]) => {
-  if (location.origin !== origin) throw new Error(`the page is on ${location.origin}`);
-  if (!preflight) {
+async (asked) => {
+  const fetched = async ({url, method, headers, credentials, body}) => {
     const mode = credentials ? "include" : "same-origin";
     try {
       const response = await fetch(url, {method, headers, body, credentials: mode});
@@ -43,8 +61,8 @@ async ([url, {origin, method, headers, credentials, preflight}, body]) => {
     } catch (error) {
       return null;
     }
-  }
-  return new Promise((resolve) => {
+  };
+  const watched = ({url, method, headers, credentials, body}) => new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open(method, url);
     request.withCredentials = credentials;
@@ -58,6 +76,12 @@ async ([url, {origin, method, headers, credentials, preflight}, body]) => {
     };
     request.send(body);
   });
+  const got = [];
+  for (const one of asked) {
+    if (location.origin !== one.origin) throw new Error(`the page is on ${location.origin}`);
+    got.push(await (one.preflight ? watched(one) : fetched(one)));
+  }
+  return got;
 }
 """
 
@@ -70,9 +94,13 @@ LOAD_SCRIPT = """
 """
 
 
+# A URL, a page's request for it, and its body.
+Asked = tuple[str, PageRequest, str | None]
+
+
 @dataclass(frozen=True)
 class Answer:
-    """What the page got, None if Chromium blocked it, and what Chromium's console said."""
+    """What the page got, None if Chromium blocked it, and what Chromium's console said of it."""
 
     response: "PageResponse | None"
     console: tuple[str, ...]
@@ -95,7 +123,10 @@ class Certificate:
     """A certificate in a PEM file, key and all, that Chromium trusts for every host."""
 
     def __init__(self, folder: Path) -> None:
-        issued = trustme.CA().issue_cert("*.example.com")
+        authority = trustme.CA()
+        self.authority = folder / "authority.pem"
+        authority.cert_pem.write_to_path(str(self.authority))
+        issued = authority.issue_cert("*.example.com")
         self.path = folder / "certificate.pem"
         issued.private_key_and_cert_chain_pem.write_to_path(str(self.path))
         key = load_pem_x509_certificate(issued.cert_chain_pems[0].bytes()).public_key()
@@ -121,18 +152,35 @@ class Chromium:
         self.console.append(message.text)
 
     def open(self, origin: str) -> None:
-        """Show a page of this origin, which may be `null`."""
-        self.tab.goto("data:text/html," if origin == "null" else f"{origin}/")
+        """Show a page of this origin, which may be `null` or EXTENSION."""
+        page = {"null": "data:text/html,", EXTENSION: f"{EXTENSION}/page.html"}
+        self.tab.goto(page.get(origin, f"{origin}/"))
         self.origin = origin
 
-    def fetch(self, url: str, request: Request, body: str | None = None) -> Answer:
+    def fetch(self, url: str, request: PageRequest, body: str | None = None) -> Answer:
         """Fetch from a page of the request's origin, and return what the page got."""
-        if request.origin != self.origin:
-            self.open(request.origin)
+        answer = self.fetch_all([(url, request, body)])[0]
+        return replace(answer, console=tuple(self.console))
+
+    def fetch_all(self, asked: Sequence[Asked]) -> list[Answer]:
+        """Fetch one URL after the other, and open a page whenever the origin changes.
+
+        The console's messages go to the URL that they name.
+        """
         self.console.clear()
-        got = self.tab.evaluate(RUN, [url, asdict(request), body])
-        response = got and PageResponse(got[0], dict(got[1]), got[2])
-        return Answer(response, tuple(self.console))
+        got = []
+        for origin, its in groupby(asked, lambda one: one[1].origin):
+            if origin != self.origin:
+                self.open(origin)
+            calls = [{"url": url, "body": body, **asdict(request)} for url, request, body in its]
+            got += self.tab.evaluate(RUN, calls)
+        return [
+            Answer(
+                response and PageResponse(response[0], dict(response[1]), response[2]),
+                tuple(text for text in self.console if f"'{url}'" in text),
+            )
+            for response, (url, _, _) in zip(got, asked, strict=True)
+        ]
 
     def load_script(self, url: str) -> None:
         """Load a script into the page that is shown, as `<script src>` does: without Origin."""
@@ -146,6 +194,10 @@ def chromium(folder: Path) -> Iterator[Chromium]:
     if program is None:
         raise FileNotFoundError("chromium is not installed: apt-get install chromium")
     certificate = Certificate(folder)
+    extension = folder / "extension"
+    extension.mkdir()
+    (extension / "manifest.json").write_text(json.dumps(MANIFEST))
+    (extension / "page.html").write_bytes(HTML)
     with ExitStack() as stack:
         http = stack.enter_context(serve(show_page))
         https = stack.enter_context(serve(show_page, certificate))
@@ -159,6 +211,8 @@ def chromium(folder: Path) -> Iterator[Chromium]:
                 "--no-sandbox",
                 f"--host-resolver-rules={','.join([*rules, 'MAP * 127.0.0.1'])}",
                 f"--ignore-certificate-errors-spki-list={certificate.pin}",
+                f"--disable-extensions-except={extension}",
+                f"--load-extension={extension}",
                 # Takes the place of Playwright's own list, which changes how redirects and
                 # cookies work.
                 "--disable-features=HttpsUpgrades,LocalNetworkAccessChecks",
@@ -170,7 +224,7 @@ def chromium(folder: Path) -> Iterator[Chromium]:
 
 def show_page(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
     start_response("200 OK", [("Content-Type", "text/html")])
-    return [b"<!doctype html><title>A page</title>"]
+    return [HTML]
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -181,16 +235,18 @@ class QuietHandler(WSGIRequestHandler):
 
 
 @contextmanager
-def serve(app: "WSGIApplication", certificate: Certificate | None = None) -> Iterator[int]:
-    """Serve an app on a free port of this machine until the block ends."""
+def serve(
+    app: "WSGIApplication", certificate: Certificate | None = None, port: int = 0
+) -> Iterator[int]:
+    """Serve an app on a port of this machine, or on a free one, until the block ends."""
     context = None
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate.path)
     server = make_server(
-        "127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler, ssl_context=context
+        "127.0.0.1", port, app, threaded=True, request_handler=QuietHandler, ssl_context=context
     )
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01], daemon=True)
     thread.start()
     try:
         yield server.server_port

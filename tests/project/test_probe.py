@@ -1,4 +1,4 @@
-"""`flask cors probe`, against an API behind a real nginx that is set up in each wrong way."""
+"""`flask cors probe`, of an API behind a real nginx that is misconfigured in each way."""
 
 import shutil
 import socket
@@ -15,7 +15,7 @@ from threading import Thread
 import pytest
 import trustme
 from commands import Commands, Result, running_commands
-from conftest import copy
+from conftest import ROOT, copy
 
 PAGE = "http://app.example:3000"
 SECURE_PAGE = "https://app.example"
@@ -27,15 +27,19 @@ PUT = ("PUT", "--content-type", "application/json")
 PASS_ON = "proxy_pass http://api;"
 ADD_ALLOW_ORIGIN = "add_header Access-Control-Allow-Origin $http_origin always;"
 OPTIONS = "if ($request_method = OPTIONS)"
-SET_ALLOW_ORIGIN = f"{PASS_ON} proxy_hide_header Access-Control-Allow-Origin; add_header Access-Control-Allow-Origin"
+SET_ALLOW_ORIGIN = (
+    f"{PASS_ON} proxy_hide_header Access-Control-Allow-Origin;"
+    " add_header Access-Control-Allow-Origin"
+)
+NO_VARY = f"{PASS_ON} proxy_hide_header Vary;"
 
-# What stands in `location /`, or another location, of each server.
+# What is in `location /`, or another location, of each server.
 FAULTS = {
     "none": PASS_ON,
     "second": f"{PASS_ON} add_header Access-Control-Allow-Origin * always;",
-    "no-vary": f"{PASS_ON} proxy_hide_header Vary; add_header Vary Accept-Encoding;",
-    "cached": f'{PASS_ON} proxy_hide_header Vary; add_header Cache-Control "public, max-age=600";',
-    "uncached": f'{PASS_ON} proxy_hide_header Vary; add_header Cache-Control "no-store, max-age=600";',
+    "no-vary": f"{NO_VARY} add_header Vary Accept-Encoding;",
+    "cached": f'{NO_VARY} add_header Cache-Control "public, max-age=600";',
+    "uncached": f'{NO_VARY} add_header Cache-Control "no-store, max-age=600";',
     "fixed": f"{SET_ALLOW_ORIGIN} https://other.example; proxy_hide_header Vary;",
     "star": f"{SET_ALLOW_ORIGIN} *; proxy_hide_header Vary;",
     "star-with-credentials": (
@@ -46,7 +50,7 @@ FAULTS = {
         f"{SET_ALLOW_ORIGIN} $http_origin always;"
         " add_header Access-Control-Allow-Credentials true always;"
     ),
-    "strips": (f"{PASS_ON} proxy_hide_header Access-Control-Allow-Origin; proxy_hide_header Vary;"),
+    "strips": f"{NO_VARY} proxy_hide_header Access-Control-Allow-Origin;",
     "not-found": "return 404;",
     "forbidden": "deny all;",
     "small": f"{PASS_ON} client_max_body_size 1;",
@@ -75,22 +79,12 @@ SECURE = {
     "self-signed": (PASS_ON, "self-signed"),
 }
 
-# What README.md tells a proxy's owner to add, so that pages can read the proxy's own errors.
-READABLE_ERRORS = """
-    error_page 413 502 503 504 @error;
-    location @error {
-        add_header Access-Control-Allow-Origin $cors_origin always;
-        add_header Vary Origin always;
-        default_type application/problem+json;
-        return 200 '{"status": $status}';
-    }
-"""
-ORIGINS = f"""
-map $http_origin $cors_origin {{
-    default "";
-    "{PAGE}" $http_origin;
-}}
-"""
+# What docs/deploy.md adds to a proxy, so that pages can read the proxy's own errors.
+DOCS = (
+    (ROOT / "docs/deploy.md").read_text(encoding="utf-8").replace("https://app.example.com", PAGE)
+)
+ORIGINS, _, SERVER = DOCS.partition("```nginx\n")[2].partition("```")[0].partition("server {")
+READABLE_ERRORS = SERVER.partition("location / {")[0]
 
 CONFIG = """
 daemon off; master_process off; pid nginx.pid;
@@ -262,16 +256,16 @@ def test_nothing_to_complain_of(probe: Probe) -> None:
         for options in (GET, PUT, ("DELETE", "--header", "Authorization")):
             result = probe(fault, *options, page=page)
             assert result.exit_code == 0, result
-            assert result.stdout.splitlines()[-1] == "Allowed: the page may read the answer."
+            assert result.stdout.splitlines()[-1] == "Allowed: the page may read the response."
             assert "Warning" not in result.stdout
     assert probe("good", "GET", "--credentials", page=SECURE_PAGE).exit_code == 1
 
 
 @pytest.mark.parametrize(
-    ("fault", "options", "cause", "mend"),
+    ("fault", "options", "cause", "fix"),
     [
-        ("second", GET, "a proxy adds its own", "out of the proxy (nginx: add_header)"),
-        ("second", PUT, "a proxy adds its own", "out of the proxy (nginx: add_header)"),
+        ("second", GET, "a proxy adds its own", "remove it from the proxy (nginx: add_header)"),
+        ("second", PUT, "a proxy adds its own", "remove it from the proxy (nginx: add_header)"),
         ("strips", GET, "answers 200, without CORS headers", "that the proxy keeps its"),
         ("not-found", GET, "answers 404,", "correct the path"),
         ("not-found", PUT, "answers 404,", "correct the path"),
@@ -291,23 +285,33 @@ def test_nothing_to_complain_of(probe: Probe) -> None:
         ("to-www", PUT, "redirects to another host, which", "call http://www.api.example/"),
         ("to-slash", GET, "redirects for the slash at the end, without", "/api/echo/"),
         ("to-slash", PUT, "redirects for the slash at the end, which", "/api/echo/"),
-        ("to-log-in", PUT, "/log-in?next=/api/echo, for a log-in", "pass OPTIONS on to the API"),
-        ("to-log-in", GET, "/log-in?next=/api/echo, for a log-in", "pass this path on to the API"),
+        (
+            "to-log-in",
+            PUT,
+            "/log-in?next=/api/echo, perhaps for a login",
+            "pass OPTIONS on to the API",
+        ),
+        (
+            "to-log-in",
+            GET,
+            "/log-in?next=/api/echo, perhaps for a login",
+            "pass this path on to the API",
+        ),
         ("to-other", GET, "a browser sends Origin: null", "have the page call http://127.0.0.1:"),
         ("to-ftp", GET, "ftp://api.example/api/echo", "correct the Location header"),
-        ("round", GET, "round in a circle", "end it"),
+        ("round", GET, "the redirects form a loop", "end it"),
         ("round", PUT, "redirects to itself", "end that"),
-        ("fixed", GET, "one for https://other.example, without Vary", "empty the cache"),
+        ("fixed", GET, "is for https://other.example, without Vary", "empty the cache"),
     ],
 )
 def test_blocked_by_what_stands_before_the_api(
-    probe: Probe, fault: str, options: tuple[str, ...], cause: str, mend: str
+    probe: Probe, fault: str, options: tuple[str, ...], cause: str, fix: str
 ) -> None:
     result = probe(fault, *options)
     assert result.exit_code == 1, result
     why = result.line("Why:")
-    assert cause in why and mend in why
-    assert why.index(cause) < why.index(mend)
+    assert cause in why and fix in why
+    assert why.index(cause) < why.index(fix)
     # The policy is not at fault, and so no change of it is offered.
     assert "copier update" not in result.stdout
     assert result.stderr == ""
@@ -322,11 +326,11 @@ def test_both_headers_are_shown(probe: Probe) -> None:
 @pytest.mark.parametrize(
     ("fault", "warning"),
     [
-        ("no-vary", "the answer lacks Vary: Origin: a cache may give"),
+        ("no-vary", "the response lacks Vary: Origin: a cache may give"),
         ("cached", "lacks Vary: Origin, and caches keep it (public, max-age=600): a cache"),
-        ("uncached", "the answer lacks Vary: Origin: a cache may give"),
-        ("star", "every site may read the answers, which the policy here does not allow"),
-        ("reflects", "every site may read the answers, which the policy here does not allow"),
+        ("uncached", "the response lacks Vary: Origin: a cache may give"),
+        ("star", "every site can read the responses, which the policy here does not allow"),
+        ("reflects", "every site can read the responses, which the policy here does not allow"),
         ("reflects-with-credentials", "every site can act as your logged-in users"),
     ],
 )
@@ -348,7 +352,7 @@ def test_star_with_credentials(probe: Probe) -> None:
     )
     assert blocked.exit_code == 1
     assert blocked.line("Blocked at the request:").startswith("Access-Control-Allow-Origin is *")
-    assert "see that no proxy changes the headers" in blocked.line("Why:")
+    assert "check that no proxy changes the headers" in blocked.line("Why:")
 
 
 def test_strangers_are_told_from_a_public_api(probe: Probe) -> None:
@@ -395,7 +399,7 @@ def test_deployed_api_allows_what_the_policy_here_does_not(probe: Probe) -> None
     result = probe("none", "GET", FLASK_CORS_ORIGINS="http://app.example:3001")
     assert result.exit_code == 0
     assert result.line("Warning: the policy here does not allow this:") == (
-        f"{PAGE} is not allowed; http://app.example:3001 is: the port differs"
+        f"{PAGE} is not allowed, but http://app.example:3001 is: the port differs"
     )
 
 
@@ -405,7 +409,7 @@ def test_neither_allows_it(probe: Probe) -> None:
     for fault, path in (("none", "/api/echo"), ("none", "/slash"), ("strips", "/api/echo")):
         result = probe(fault, "GET", page=page, path=path)
         assert result.exit_code == 1
-        assert result.line("Why:") == f"{page} is not allowed; {PAGE} is: the port differs"
+        assert result.line("Why:") == f"{page} is not allowed, but {PAGE} is: the port differs"
         assert page in result.line("To allow it: copier update")
         assert "Warning" not in result.stdout
     assert probe("none", "GET", page="null").line("Why:").startswith("null is not allowed")
@@ -462,13 +466,13 @@ def test_no_answer(probe: Probe) -> None:
             client.setblocking(False)
             client.connect_ex(server.getsockname())
         host = f"127.0.0.1:{server.getsockname()[1]}"
-        message = f"{host} did not accept the connection within 0.2 s: check the address"
+        message = f"{host} did not accept the connection within 0.2 s: check the address,"
         assert message in error(f"http://{host}/", "GET", "--timeout", "0.2")
     plain = f"localhost:{probe.ports['none']}"
     assert f"{plain} does not speak TLS" in error(f"https://{plain}/")
     with listening(None) as port:
         url = f"http://localhost:{port}/"
-        message = f"Error: OPTIONS {url}: no answer within 0.2 s: find what is slow"
+        message = f"Error: OPTIONS {url}: no response within 0.2 s: find what is slow"
         assert error(url, "PUT", "--timeout", "0.2").startswith(message)
     for answer in (b"SSH-2.0-OpenSSH_9.2\r\n", b"\0\1\2\r\n\r\n"):
         with listening(answer) as port:
@@ -476,7 +480,7 @@ def test_no_answer(probe: Probe) -> None:
             assert f"localhost:{port} does not speak HTTP: correct the port" in error(url)
     with listening(b"") as port:
         url = f"http://localhost:{port}/"
-        assert f"localhost:{port} closed the connection without an answer" in error(url)
+        assert f"localhost:{port} closed the connection without a response" in error(url)
 
 
 def test_odd_answers_are_shown_in_one_line(probe: Probe) -> None:
@@ -503,20 +507,20 @@ def test_odd_answers_are_shown_in_one_line(probe: Probe) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("api.example.com/x", "add the scheme: https://api.example.com/x"),
-        ("//api.example.com", "add the scheme: https://api.example.com"),
+        ("api.example.com/x", "write https://api.example.com/x, not api.example.com/x: a URL has"),
+        ("//api.example.com", "write https://api.example.com, not //api.example.com: "),
         ("ftp://api.example.com/", "the scheme must be http or https"),
         ("https://", "names no host"),
         ("https://:443/", "names no host"),
         ("https://api.example.com:99999/", "Port out of range 0-65535"),
         ("https://api.example.com:http/", "Port could not be cast to integer"),
         ("http://[::1/", "Invalid IPv6 URL"),
-        ("https://me:secret@api.example.com/", "name a user in a URL: https://api.example.com/"),
-        ("https://bücher.example/x", "in punycode: https://xn--bcher-kva.example/x"),
-        ("https://api.example.com/a b", "percent-encode it: https://api.example.com/a%20b"),
-        ("https://api.example.com/\n", '"https://api.example.com/\\n": percent-encode it:'),
-        ("https://api.example.com/\udcff", "percent-encode it: https://api.example.com/%FF"),
-        ("", "add the scheme"),
+        ("https://me:secret@api.example.com/", "write https://api.example.com/, not "),
+        ("https://bücher.example/x", "write https://xn--bcher-kva.example/x, not "),
+        ("https://api.example.com/a b", "write https://api.example.com/a%20b, not "),
+        ("https://api.example.com/\n", 'not "https://api.example.com/\\n": spaces'),
+        ("https://api.example.com/\udcff", "write https://api.example.com/%FF, not "),
+        ("", "write a URL such as https://api.example.com/api/echo, not"),
     ],
 )
 def test_bad_url(probe: Probe, url: str, message: str) -> None:
@@ -533,16 +537,15 @@ def test_bad_arguments(probe: Probe) -> None:
         return result.error
 
     url = "http://localhost:8000/x"
-    assert "'ORIGIN': http://localhost:8000: is the origin of the URL" in error(
-        url, "http://localhost:8000", "GET"
-    )
-    assert "drop the trailing slash: https://a.example" in error(url, "https://a.example/", "GET")
+    own = error(url, "http://LOCALHOST:8000/", "GET")
+    assert "'ORIGIN': write the origin of the page, not http://localhost:8000: the API is" in own
+    assert "'ORIGIN': write https://a.example, not a.example" in error(url, "a.example", "GET")
     assert "'--timeout': 0.0 is not in the range x>0" in error(url, PAGE, "GET", "--timeout", "0")
 
 
 def test_missing_client_says_what_to_install(probe: Probe) -> None:
     block = "import sys; sys.modules['urllib3'] = None; "
-    command = "from app import create_app; create_app().cli(['cors', 'probe', *sys.argv[1:]])"
+    command = "from dev import app; app.cli(['cors', 'probe', *sys.argv[1:]])"
     result = subprocess.run(
         [sys.executable, "-c", block + command, "http://localhost/", PAGE, "GET"],
         check=False,
@@ -560,7 +563,7 @@ def test_missing_client_says_what_to_install(probe: Probe) -> None:
     ("path", "options", "status"),
     [("/small", PUT, 413), ("/down", GET, 502), ("/slow", GET, 504), ("/mistyped", GET, 404)],
 )
-def test_pages_can_read_the_errors_of_the_nginx_in_the_readme(
+def test_pages_can_read_the_errors_of_the_nginx_in_the_docs(
     probe: Probe, path: str, options: tuple[str, ...], status: int
 ) -> None:
     result = probe("readable", *options, path=path)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Reads a command a line, and answers with a line. Hosts under .invalid have no address, whatever
-# the machine's resolver makes of them; a command that hangs ends the process. By `color=True`,
-# escape sequences come through as on a terminal.
+# Reads a command a line, and answers with a line. The app is made as in dev.py, but by a config.
+# Hosts under .invalid have no address, whatever the machine's resolver makes of them; a command
+# that hangs ends the process. By `color=True`, escape sequences come through as on a terminal.
 DRIVER = """
 import json, os, signal, socket, sys
+import corscheck
 from app import create_app
 
 look_up = socket.getaddrinfo
@@ -28,7 +29,9 @@ for line in sys.stdin:
     arguments, variables, config = json.loads(line)
     signal.alarm(60)
     os.environ.update(variables)
-    result = create_app(config).test_cli_runner().invoke(args=["cors", *arguments], color=True)
+    app = create_app(config)
+    app.cli.add_command(corscheck.commands)
+    result = app.test_cli_runner().invoke(args=["cors", *arguments], color=True)
     for name in variables:
         del os.environ[name]
     print(json.dumps([result.exit_code, result.stdout, result.stderr]), flush=True)

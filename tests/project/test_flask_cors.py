@@ -1,0 +1,205 @@
+"""What the middleware answers is what flask-cors says to the same request, but for its traps.
+
+Each trap that the template removes is a function here, with the reason in its docstring. It
+corrects the answer of a plain app with flask-cors; every other difference fails.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from typing import Any
+
+from flask import Flask
+from flask_cors import CORS
+from hostile import Request, send_in_process
+from shapes import COVERING
+
+from app import cors
+
+ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+ASKED_METHODS = [*ALL_METHODS, "get", "LETE", "PUT, DELETE", "QUERY"]
+ASKED_HEADERS = ["", "content-type", "x-csrf-token,x-evil", "Authorization, *", ",,"]
+PATHS = ["/", "/fails", "/slash", "/none"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response: its CORS headers, what it varies by, and its other headers."""
+
+    status: int
+    cors: tuple[tuple[str, str], ...]
+    vary: frozenset[str]
+    others: tuple[tuple[str, str], ...]
+
+
+def answer(app: Flask, request: Request) -> Answer:
+    response = send_in_process(app, request)
+    cors_headers, vary, others = [], set(), []
+    for name, value in response.headers:
+        if name.lower() == "vary":
+            vary |= {item.strip().lower() for item in value.split(",")}
+        elif name.lower().startswith("access-control-"):
+            cors_headers.append((name.lower(), value))
+        else:
+            others.append((name, value))
+    return Answer(response.status, tuple(sorted(cors_headers)), frozenset(vary), tuple(others))
+
+
+# The traps
+
+
+def matches_in_any_case(policy: cors.Policy, request: Request, plain: Answer) -> Answer:
+    """flask-cors lets HTTPS://APP.EXAMPLE.COM in; the origins of browsers are in lower case."""
+    origins = request.values("origin")
+    named = plain.cors and not policy.is_public
+    if named and origins != [origin.lower() for origin in origins]:
+        return replace(plain, cors=())
+    return plain
+
+
+def varies_only_sometimes(policy: cors.Policy, request: Request, plain: Answer) -> Answer:
+    """Without `Vary`, a cache may give a page the response that was for another origin."""
+    return plain if policy.is_public else replace(plain, vary=plain.vary | {"origin"})
+
+
+def speaks_of_private_networks(policy: cors.Policy, request: Request, plain: Answer) -> Answer:
+    """Browsers treat `false` and a missing header alike, and no longer send the request's."""
+    kept = [header for header in plain.cors if header[0] != "access-control-allow-private-network"]
+    return replace(plain, cors=tuple(kept))
+
+
+def leaves_preflights_to_the_app(policy: cors.Policy, request: Request, plain: Answer) -> Answer:
+    """A route that is missing or redirects, a login or a hook fails the preflight.
+
+    The browser then reports a CORS error instead of what is wrong.
+    """
+    return replace(plain, status=204, others=()) if is_preflight(request) else plain
+
+
+def hides_what_is_allowed(policy: cors.Policy, request: Request, plain: Answer) -> Answer:
+    """It lists the methods only if the requested one is a part of that text, and only the headers
+    that are requested. A browser then cannot say which one is missing.
+    """
+    if not is_preflight(request) or not plain.cors:
+        return plain
+    asked = Request("OPTIONS", "/", in_order(policy, request))
+    return replace(plain, cors=answer(plain_app(policy), asked).cors)
+
+
+def lets_safelisted_methods_pass(policy: cors.Policy, request: Request, plain: Answer) -> Answer:
+    """Browsers do not check GET, HEAD and POST against the list: only a status says no."""
+    asked = request.values("access-control-request-method")
+    if is_preflight(request) and asked[0] in {"GET", "HEAD", "POST"} - {*policy.methods}:
+        return replace(plain, status=403, others=(("Content-Length", "0"),))
+    return plain
+
+
+TRAPS = [
+    matches_in_any_case,
+    varies_only_sometimes,
+    speaks_of_private_networks,
+    leaves_preflights_to_the_app,
+    hides_what_is_allowed,
+    lets_safelisted_methods_pass,
+]
+
+
+def is_preflight(request: Request) -> bool:
+    return request.method == "OPTIONS" and bool(request.values("access-control-request-method"))
+
+
+def in_order(policy: cors.Policy, request: Request) -> tuple[tuple[str, str], ...]:
+    """Return the headers of a preflight from the same origin that asks for all that is allowed."""
+    return (
+        *(header for header in request.headers if header[0] == "Origin"),
+        ("Access-Control-Request-Method", policy.methods[0]),
+        ("Access-Control-Request-Headers", ", ".join(policy.allow_headers)),
+    )
+
+
+# The requests
+
+
+def requests(policy: cors.Policy) -> Iterator[Request]:
+    allowed = policy.example()
+    origins = [None, allowed, "https://evil.example", f"{allowed}.evil.example", allowed.upper()]
+    origins += ["", "null", *(origin for origin in policy.origins if origin != "*")]
+    for origin in origins:
+        headers = () if origin is None else (("Origin", origin),)
+        for method in (*ALL_METHODS, "QUERY"):
+            yield Request(method, "/", headers)
+        for method, path in product(("GET", "PUT", "OPTIONS"), PATHS):
+            yield Request(method, path, headers)
+        for asked, names in product(ASKED_METHODS, ASKED_HEADERS):
+            more = [("Access-Control-Request-Method", asked)]
+            more += [("Access-Control-Request-Headers", names)] if names else []
+            yield Request("OPTIONS", "/", (*headers, *more))
+        asks = ("Access-Control-Request-Method", policy.methods[0])
+        for path in PATHS:
+            yield Request("OPTIONS", path, (*headers, asks))
+        private = ("Access-Control-Request-Private-Network", "true")
+        yield Request("OPTIONS", "/", (*headers, asks, private))
+        yield Request("GET", "/", (*headers, private))
+
+
+@cache
+def plain_app(policy: cors.Policy) -> Flask:
+    app = bare_app()
+    CORS(app, **policy.flask_cors_options())
+    return app
+
+
+def our_app(policy: cors.Policy) -> Flask:
+    app = bare_app()
+    cors.init_app(app, policy, CORS(**policy.flask_cors_options()))
+    return app
+
+
+def bare_app() -> Flask:
+    app = Flask(__name__)
+    app.logger.disabled = True
+    app.add_url_rule("/", "home", dict, methods=ALL_METHODS)
+    app.add_url_rule("/fails", "fails", fail, methods=ALL_METHODS)
+    app.add_url_rule("/slash/", "slash", dict, methods=ALL_METHODS)
+    return app
+
+
+def fail() -> str:
+    raise RuntimeError
+
+
+def config(answers: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "CORS_ORIGINS": answers["frontend_origins"],
+        "CORS_METHODS": answers["allowed_methods"],
+        "CORS_SUPPORTS_CREDENTIALS": answers["allow_credentials"],
+        "CORS_ALLOW_HEADERS": answers.get("allowed_headers", "Content-Type, Authorization"),
+        "CORS_EXPOSE_HEADERS": answers.get("exposed_headers", "X-Request-ID"),
+        "CORS_MAX_AGE": answers.get("preflight_max_age", 600),
+    }
+
+
+def test_answers_are_those_of_flask_cors_but_for_its_traps() -> None:
+    fallen_into = set()
+    for answers in COVERING.values():
+        policy = cors.Policy.from_config(config(answers))
+        plain, ours = plain_app(policy), our_app(policy)
+        for request in requests(policy):
+            expected = answer(plain, request)
+            for trap in TRAPS:
+                corrected = trap(policy, request, expected)
+                if corrected != expected:
+                    fallen_into.add(trap)
+                expected = corrected
+            assert answer(ours, request) == expected, (policy, request)
+    assert fallen_into == {*TRAPS}
+
+
+def test_flask_cors_runs_at_start_only() -> None:
+    """No hook of it is on the app, so that a request costs what it costs without it."""
+    policy = cors.Policy.from_config(config(next(iter(COVERING.values()))))
+    app = our_app(policy)
+    assert not app.after_request_funcs
+    assert not app.before_request_funcs
+    assert app.handle_exception.__func__ is Flask.handle_exception  # type: ignore[attr-defined]

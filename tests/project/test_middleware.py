@@ -1,0 +1,220 @@
+"""Every response passes through the middleware, which changes its CORS headers and nothing else."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flask import Flask, Response, abort
+from flask_cors import CORS
+from werkzeug.test import Client, EnvironBuilder
+
+from app import cors
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+ALLOWED = "https://app.example.com"
+STRANGER = "https://evil.example"
+
+CONFIG: dict[str, Any] = {
+    "CORS_ORIGINS": [ALLOWED],
+    "CORS_METHODS": ["GET", "PUT"],
+    "CORS_SUPPORTS_CREDENTIALS": True,
+    "CORS_ALLOW_HEADERS": ["Content-Type"],
+    "CORS_EXPOSE_HEADERS": ["X-Request-ID"],
+    "CORS_MAX_AGE": 600,
+}
+
+HEADERS = [
+    ("Access-Control-Allow-Credentials", "true"),
+    ("Access-Control-Allow-Origin", ALLOWED),
+    ("Access-Control-Expose-Headers", "X-Request-ID"),
+    ("Vary", "Origin"),
+]
+
+
+def put_on(app: "WSGIApplication | None" = None, **config: Any) -> Flask:
+    """Return a Flask app with the policy, whose own WSGI app may be replaced."""
+    flask = Flask("below")
+    if app is not None:
+        flask.wsgi_app = app  # type: ignore[method-assign, assignment]
+    policy = cors.Policy.from_config({**CONFIG, **config})
+    cors.init_app(flask, policy, CORS(**policy.flask_cors_options()))
+    return flask
+
+
+def get(app: Flask, origin: str | None = ALLOWED) -> Any:
+    return Client(app, use_cookies=False).get("/", headers={"Origin": origin} if origin else {})
+
+
+def view(app: Flask, *headers: tuple[str, str]) -> Flask:
+    app.add_url_rule("/", "home", lambda: Response("home", headers=list(headers)))
+    return app
+
+
+def cors_headers(response: Any) -> list[tuple[str, str]]:
+    return sorted(
+        header for header in response.headers if header[0].startswith(("Access-Control-", "Vary"))
+    )
+
+
+def test_what_fails_outside_flask_has_the_headers() -> None:
+    def overloaded(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("503 SERVICE UNAVAILABLE", [("Retry-After", "10")])
+        return [b"later"]
+
+    response = get(put_on(overloaded))
+    assert (response.status_code, response.text) == (503, "later")
+    assert cors_headers(response) == HEADERS
+    assert response.headers["Retry-After"] == "10"
+
+
+@pytest.mark.parametrize("own", [[], [("Vary", "Cookie")]])
+def test_app_may_send_the_same_list_again(
+    own: list[tuple[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """For every request, and twice for one, as a debugger does (PEP 3333, `exc_info`)."""
+    same = [("Content-Type", "text/plain"), *own]
+    started = []
+
+    def fails(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", same)
+        start_response("500 INTERNAL SERVER ERROR", same, (None, None, None))
+        return []
+
+    app = put_on(fails)
+    environ = EnvironBuilder(headers={"Origin": ALLOWED}).get_environ()
+    for _ in range(2):
+        app.wsgi_app(environ, lambda status, headers, exc_info=None: started.append(headers))
+    assert len(started) == 4
+    for headers in started:
+        vary = ("Vary", "Cookie, Origin" if own else "Origin")
+        assert sorted(headers) == [*HEADERS[:3], ("Content-Type", "text/plain"), vary]
+    assert not caplog.messages
+
+
+def test_body_and_write_pass_through_untouched() -> None:
+    closed = []
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"in "
+            yield b"parts"
+
+        def close(self) -> None:
+            closed.append(True)
+
+    body = Body()
+
+    def streams(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [])(b"written")
+        return body
+
+    written: list[bytes] = []
+    environ = EnvironBuilder(headers={"Origin": ALLOWED}).get_environ()
+    app = put_on(streams)
+    assert app.wsgi_app(environ, lambda status, headers, exc_info=None: written.append) is body
+    assert written == [b"written"]
+    assert not closed  # the server does that
+
+
+@pytest.mark.parametrize("origin", [None, ALLOWED, STRANGER])
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_environ_is_left_alone(origin: str | None, method: str) -> None:
+    def reads(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+        start_response("200 OK", [])
+        return []
+
+    headers = {"Access-Control-Request-Method": "GET"} if method == "OPTIONS" else {}
+    if origin:
+        headers["Origin"] = origin
+    environ = EnvironBuilder(method=method, headers=headers).get_environ()
+    before = dict(environ)
+    put_on(reads).wsgi_app(environ, lambda status, headers, exc_info=None: print)
+    assert environ == before
+
+
+@pytest.mark.parametrize("origin", [None, ALLOWED, STRANGER])
+def test_cors_headers_of_a_view_are_replaced(origin: str | None) -> None:
+    own = [
+        ("Access-Control-Allow-Origin", "*"),
+        ("access-control-allow-origin", STRANGER),
+        ("Access-Control-Allow-Credentials", "true"),
+        ("Access-Control-Allow-Methods", "*"),
+        ("Access-Control-Max-Age", "1"),
+        ("X-Request-ID", "7"),
+        ("A", "kept"),
+    ]
+    response = get(view(put_on(), *own), origin)
+    assert cors_headers(response) == (HEADERS if origin == ALLOWED else [("Vary", "Origin")])
+    assert (response.headers["X-Request-ID"], response.headers["A"]) == ("7", "kept")
+
+
+@pytest.mark.parametrize(
+    ("own", "policys", "together"),
+    [
+        (["X-One, X-Two"], ["X-Request-ID"], "X-One, X-Two, X-Request-ID"),
+        (["X-One", "x-request-id"], ["X-Request-ID"], "X-One, X-Request-ID"),
+        (["X-One"], [], "X-One"),
+        (["*"], [], "*"),
+        (["X-One", "*"], ["X-Request-ID"], "*"),
+        (["", " , "], ["X-Request-ID"], "X-Request-ID"),
+    ],
+)
+def test_exposed_headers_are_merged_into_one_line(
+    own: list[str], policys: list[str], together: str
+) -> None:
+    app = put_on(CORS_EXPOSE_HEADERS=policys)
+    view(app, *(("Access-Control-Expose-Headers", value) for value in own))
+    lines = get(app).headers.getlist("Access-Control-Expose-Headers")
+    assert lines == [together]
+    assert not get(app, STRANGER).headers.getlist("Access-Control-Expose-Headers")
+
+
+@pytest.mark.parametrize(
+    ("own", "together"),
+    [
+        ([], "Origin"),
+        (["Accept-Language", "Cookie"], "Accept-Language, Cookie, Origin"),
+        (["origin"], "Origin"),
+        (["Cookie, ORIGIN"], "Cookie, Origin"),
+        (["*"], "*"),
+    ],
+)
+@pytest.mark.parametrize("origin", [None, ALLOWED, STRANGER])
+def test_vary_is_merged_into_one_line(origin: str | None, own: list[str], together: str) -> None:
+    app = view(put_on(), *(("Vary", value) for value in own))
+    assert get(app, origin).headers.getlist("Vary") == [together]
+
+
+def test_public_policy_does_not_vary() -> None:
+    app = view(put_on(CORS_ORIGINS=["any"], CORS_SUPPORTS_CREDENTIALS=False))
+    for origin in (None, ALLOWED, "null"):
+        response = get(app, origin)
+        assert response.headers.getlist("Access-Control-Allow-Origin") == ["*"]
+        assert "Vary" not in response.headers
+
+
+def test_hooks_and_handlers_do_not_see_preflights() -> None:
+    app = view(put_on())
+    app.before_request(lambda: abort(401))
+    asked = {"Origin": ALLOWED, "Access-Control-Request-Method": "PUT"}
+    response = Client(app).options("/", headers=asked)
+    assert (response.status_code, response.data) == (204, b"")
+    assert "Content-Length" not in response.headers  # RFC 9110, section 8.6: not in a 204
+    assert "Content-Type" not in response.headers
+
+
+@pytest.mark.parametrize(("seconds", "sent"), [(600, "600"), (0, "0"), (-1, "0")])
+def test_preflight_may_be_remembered_for_as_long_as_set(seconds: int, sent: str) -> None:
+    """Without the header, a browser remembers it for five seconds."""
+    asked = {"Origin": ALLOWED, "Access-Control-Request-Method": "PUT"}
+    response = Client(put_on(CORS_MAX_AGE=seconds)).options("/", headers=asked)
+    assert response.headers["Access-Control-Max-Age"] == sent
+
+
+def test_options_that_is_no_preflight_reaches_the_app() -> None:
+    response = Client(view(put_on())).options("/", headers={"Origin": ALLOWED})
+    assert response.status_code == 200
+    assert "GET" in response.headers["Allow"]
+    assert cors_headers(response) == HEADERS

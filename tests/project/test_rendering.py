@@ -1,0 +1,240 @@
+"""What is rendered, for every combination of answers: clean as if written by hand, and green."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import hostile
+import pytest
+import yaml
+from conftest import ROOT, Render, assert_green, copy
+from flask import Flask
+from flask_cors import CORS
+from shapes import COMBINATIONS, COVERING, ORIGINS, pairs
+
+from app import cors, errors
+
+TEMPLATE = ROOT / "template"
+
+
+def run(folder: Path, *command: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def only_answers(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template without the files of `template/` that are the same in every project."""
+    folder = tmp_path_factory.mktemp("only_answers") / "template"
+    shutil.copytree(template, folder, ignore=shutil.ignore_patterns(".git"))
+    for path in (folder / "template").rglob("*"):
+        if path.is_file() and path.suffix not in (".jinja", ".tsv"):
+            path.unlink()
+    return folder
+
+
+@pytest.mark.parametrize("origins", ORIGINS)
+def test_answers_are_rendered_clean_and_enforced(
+    template: Path, only_answers: Path, tmp_path: Path, origins: str
+) -> None:
+    """In every combination with these origins; ruff reads each project by its own settings."""
+    for name in COMBINATIONS:
+        if name.startswith(f"{origins}-"):
+            copy(only_answers, tmp_path / name, COMBINATIONS[name])
+            assert_hand_written(tmp_path / name, template)
+            assert_policy_is_enforced(tmp_path / name)
+    assert_linted(tmp_path)
+
+
+@pytest.mark.parametrize("name", COVERING)
+def test_project_is_clean_and_its_own_tests_pass(template: Path, render: Render, name: str) -> None:
+    project = render(**COVERING[name])
+    assert_hand_written(project, template)
+    assert_linted(project)
+    assert_green(project)
+
+
+def test_all_pairs_of_shapes_have_their_own_tests_run() -> None:
+    covered, accepted = (set().union(*map(pairs, names)) for names in (COVERING, COMBINATIONS))
+    assert covered == accepted
+
+
+def assert_linted(folder: Path) -> None:
+    run(folder, "ruff", "format", "--check", "--no-cache", ".")
+    run(folder, "ruff", "check", "--no-cache", ".")
+
+
+def assert_hand_written(project: Path, template: Path) -> None:
+    """A file that has no answer in it is the template's, byte for byte."""
+    for path in filter(Path.is_file, project.rglob("*")):
+        source = template / "template" / path.relative_to(project)
+        if source.exists():
+            assert path.read_bytes() == source.read_bytes(), path
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"\{\{|\{%|\{#", text), f"{path}: Jinja is left"
+        assert not re.search(r"[ \t]+$", text, re.MULTILINE), f"{path}: spaces at a line's end"
+        assert text.endswith("\n") and not text.endswith("\n\n"), f"{path}: its end"
+        assert not text.startswith("\n"), f"{path}: its beginning"
+        if path.suffix != ".py":
+            assert "\n\n\n" not in text, f"{path}: two blank lines"
+
+
+def assert_policy_is_enforced(project: Path) -> None:
+    """The rendered answers make an app whose answers a person, reading them, would expect."""
+    answers = read_answers(project)
+
+    def create_app(config: dict[str, Any]) -> Flask:
+        app = Flask("rendered")
+        app.config.from_mapping(answers)
+        errors.init_app(app)
+        app.add_url_rule("/api/echo", "echo", dict, methods=hostile.METHODS)
+        policy = cors.Policy.from_config(app.config)
+        cors.init_app(app, policy, CORS(**policy.flask_cors_options()))
+        return app
+
+    policy = hostile.Policy(
+        origins=tuple(answers["CORS_ORIGINS"]),
+        methods=tuple(answers["CORS_METHODS"]),
+        credentials=answers["CORS_SUPPORTS_CREDENTIALS"],
+        headers=tuple(answers["CORS_ALLOW_HEADERS"]),
+    )
+    counts = hostile.attack_in_process(create_app, policy, Random(project.name), 100)
+    assert min(counts["accepted"], counts["preflights"]) > 10
+
+
+def read_answers(project: Path) -> dict[str, Any]:
+    answers: dict[str, Any] = {}
+    exec((project / "app/answers.py").read_text(encoding="utf-8"), answers)
+    return answers
+
+
+def test_projects_type_check(render: Render, tmp_path: Path) -> None:
+    """By plain `mypy`, as an owner runs it."""
+    for name in list(COVERING)[:2]:
+        run(render(**COVERING[name]), "mypy", "--cache-dir", str(tmp_path / "cache"))
+
+
+def test_this_repository_is_clean() -> None:
+    assert_linted(ROOT)
+
+
+def test_answers_are_rendered_in_their_canonical_form(render: Render) -> None:
+    project = render(
+        frontend_origins="https://App.example.com/login, http://localhost:*,https://app.example.com",
+        allowed_methods=["POST", "GET"],
+        allow_credentials=True,
+        allowed_headers=[],
+        exposed_headers="ETag, etag",
+        preflight_max_age=-1,
+    )
+    answers = read_answers(project)
+    assert {key: value for key, value in answers.items() if key.startswith("CORS_")} == {
+        "CORS_ORIGINS": ["https://app.example.com", "http://localhost:*"],
+        "CORS_METHODS": ["GET", "POST"],
+        "CORS_SUPPORTS_CREDENTIALS": True,
+        "CORS_ALLOW_HEADERS": [],
+        "CORS_EXPOSE_HEADERS": ["ETag"],
+        "CORS_MAX_AGE": -1,
+    }
+    typed = yaml.safe_load((project / ".copier-answers.yml").read_text(encoding="utf-8"))
+    assert typed["frontend_origins"].startswith("https://App.example.com/login")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'Tom\'s "API"',
+        "{{ 7 * 7 }}",
+        "{% raw %}",
+        "back\\slash",
+        "Bücher 📚",
+        "<b>#1</b>: yes",
+        "日本",
+        "Flask",
+        "PyYAML",
+    ],
+)
+def test_project_name_is_text_wherever_it_is_used(render: Render, name: str) -> None:
+    project = render(project_name=name)
+    assert (project / "README.md").read_text(encoding="utf-8").startswith(f"# {name}\n")
+    if sys.version_info >= (3, 11):
+        import tomllib
+
+        metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        assert metadata["project"]["description"] == name
+        assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", metadata["project"]["name"])
+    own = re.findall(r'^name = "(.+)"', (project / "pyproject.toml").read_text(), re.MULTILINE)
+    pinned = (project / "requirements-dev.txt").read_text()
+    assert not re.search(rf"^{own[0]}==", pinned, re.MULTILINE), "the package needs itself"
+    answers = yaml.safe_load((project / ".copier-answers.yml").read_text(encoding="utf-8"))
+    assert answers["project_name"] == name
+
+
+def test_no_secret_is_rendered(render: Render) -> None:
+    project = render(allow_credentials=True)
+    for path in project.rglob("*"):
+        if path.is_file() and "tests" not in path.parts:
+            found = re.findall(r"^(?!#).*SECRET_KEY\s*=.*", path.read_text(), re.MULTILINE)
+            assert not found, f"{path}: {found}"
+
+
+def test_only_files_with_answers_are_templates() -> None:
+    """Every other file can be linted, type-checked and read as it stands."""
+    for path in TEMPLATE.rglob("*.jinja"):
+        assert re.search(r"\{\{.*\}\}", path.read_text(encoding="utf-8")), path
+
+
+def test_nothing_unused_is_rendered(render: Render) -> None:
+    """Each function, class, method and constant is named at least once more."""
+    project = render()
+    texts = {
+        path: path.read_text(encoding="utf-8")
+        for path in project.rglob("*")
+        if path.suffix in (".py", ".html", ".toml")
+    }
+    words = Counter(word for text in texts.values() for word in re.findall(r"\w+", text))
+    unused = [
+        f"{path.relative_to(project)}: {name}"
+        for path, text in texts.items()
+        if path.suffix == ".py" and path.name not in ("settings.py", "answers.py")  # Flask's
+        for name in defined(ast.parse(text))
+        if words[name] == 1 and not name.startswith(("test_", "__"))
+    ]
+    assert unused == ["corscheck/playground.py: log_request"]  # http.server calls it
+
+
+def defined(module: ast.Module) -> list[str]:
+    """Return the names that a module defines, without those that a decorator hands on."""
+    names = []
+    for node in ast.walk(module):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            if not getattr(node, "decorator_list", None) or isinstance(node, ast.ClassDef):
+                names.append(node.name)
+        elif isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.append(node.target.id)
+    return names
+
+
+def test_locks_hold_what_the_project_asks_for(render: Render) -> None:
+    project = render()
+    asked = re.findall(
+        r'^    "([a-z0-9-]+)', (project / "pyproject.toml").read_text(), re.MULTILINE
+    )
+    assert "flask-cors" in asked and "pytest" in asked
+    pinned = (project / "requirements-dev.txt").read_text()
+    for name in asked:
+        assert re.search(rf"^{name}==[^\\]+\\\n +--hash=sha256:", pinned, re.MULTILINE), name
+    for line in (project / "requirements.txt").read_text().splitlines():
+        if not line.startswith(("#", "    #")):
+            assert line.partition(" ;")[0] in pinned, line

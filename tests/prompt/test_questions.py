@@ -1,0 +1,386 @@
+"""What Copier makes of answers: bad ones are refused with a message, and nothing is rendered."""
+
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cases import accepted, refused, rewritten
+from conftest import commit, copy, update
+from copier import run_copy
+from copier._cli import CopierApp
+from copier.errors import CopierError
+
+
+@pytest.fixture(scope="module")
+def questions(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template without git, which Copier reads in half the time."""
+    folder = tmp_path_factory.mktemp("questions") / "template"
+    return Path(shutil.copytree(template, folder, ignore=shutil.ignore_patterns(".git")))
+
+
+def refusal(questions: Path, project: Path, answers: dict[str, Any]) -> str:
+    """Return the message of the error that ends `copier copy` with nothing rendered."""
+    with pytest.raises((ValueError, TypeError, yaml.YAMLError, CopierError)) as error:
+        copy(questions, project, answers)
+    assert not project.exists()
+    return str(error.value)
+
+
+def assert_refused(message: str, question: str, problems: list[str]) -> None:
+    assert message.startswith(f"Validation error for question '{question}': ")
+    for problem in problems:
+        assert problem in message
+
+
+def rendered(questions: Path, project: Path, answers: dict[str, Any]) -> dict[str, Any]:
+    """Return the answers as the app has them."""
+    copy(questions, project, answers)
+    return runpy.run_path(str(project / "app/answers.py"))
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("question", "section"),
+    [
+        ("frontend_origins", "origins"),
+        ("allowed_headers", "allowed_headers"),
+        ("exposed_headers", "exposed_headers"),
+    ],
+)
+def test_every_refused_item_is_named_at_once(
+    questions: Path, tmp_path: Path, question: str, section: str
+) -> None:
+    items = [case[0] for case in refused(section)]
+    message = refusal(questions, tmp_path / "p", {question: items})
+    assert_refused(message, question, [reason for _, _, reason in refused(section)])
+    advised = [f"write {written}" for _, written, _ in refused(section) if written]
+    assert_refused(message, question, advised)
+    assert message.count(", not ") + message.count("; remove ") >= len(items) - 1
+
+
+@pytest.mark.parametrize(
+    ("question", "value", "problem"),
+    [
+        ("frontend_origins", "", "write at least one origin"),
+        ("frontend_origins", None, "write at least one origin"),
+        ("frontend_origins", 3000, "write https://app.example.com, not 3000: it is not a list"),
+        ("frontend_origins", {"a": 1}, "not {'a': 1}: it is not a list or a text"),
+        ("frontend_origins", [True, None, ["x"]], "not None: it is not a text"),
+        ("frontend_origins", "any, https://a.example", "remove any, or the other origins"),
+        ("frontend_origins", "a.example null", "write https://a.example, not a.example"),
+        ("frontend_origins", "a.example null", "remove null: any site can send it"),
+        ("allowed_headers", False, "write Content-Type, not False: it is not a list or a text"),
+        ("exposed_headers", [1, "ETag"], "write X-Request-ID, not 1: it is not a text"),
+    ],
+)
+def test_list_is_refused(
+    questions: Path, tmp_path: Path, question: str, value: Any, problem: str
+) -> None:
+    assert_refused(refusal(questions, tmp_path / "p", {question: value}), question, [problem])
+
+
+@pytest.mark.parametrize(("answers", "problems"), refused("policies"), ids=str)
+def test_policy_is_refused(
+    questions: Path, tmp_path: Path, answers: dict[str, Any], problems: list[str]
+) -> None:
+    message = refusal(questions, tmp_path / "p", answers)
+    assert message.startswith(("Validation error for question '", "Invalid choice for '"))
+    assert any(problem in message for problem in problems)  # Copier stops at the first question
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (["GET", "get"], "'allowed_methods': 'get' is not in ['GET', 'HEAD'"),
+        (["TRACE"], "'allowed_methods': 'TRACE' is not in ['GET', 'HEAD'"),
+        ("[*]", "while scanning an alias"),
+        ([], "choose at least one method, such as GET"),
+        ("[]", "choose at least one method, such as GET"),
+        ({"GET": True, "PUT": False}, "write [GET, POST], not {'GET': True, 'PUT': False}"),
+        ("GET", "Not a YAML list: 'GET'"),  # before any validator runs: README.md says [GET]
+        ("GET, POST", "Not a YAML list: 'GET, POST'"),
+        ("[GET", "while parsing a flow sequence"),
+        (None, "'NoneType' object is not iterable"),
+        (7, "'int' object is not iterable"),
+    ],
+)
+def test_methods_are_refused(questions: Path, tmp_path: Path, value: Any, problem: str) -> None:
+    assert problem in refusal(questions, tmp_path / "p", {"allowed_methods": value})
+
+
+@pytest.mark.parametrize("value", ["flase", "maybe", "ja", "-1", 2, 0.5, [True], {"a": 1}, None])
+def test_credentials_are_allowed_by_no_accident(
+    questions: Path, tmp_path: Path, value: Any
+) -> None:
+    message = refusal(questions, tmp_path / "p", {"allow_credentials": value})
+    assert f"write yes or no, not {value}" in message or "Invalid answer" in message
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (-2, "write -1, not -2: it is from -1 to 86400 seconds"),
+        (31536000, "write 86400, not 31536000: it is from -1 to 86400 seconds"),
+        (600.5, "write 600, not 600.5: it is a whole number of seconds"),
+        (True, "write 600, not True: it is a whole number of seconds"),
+        ("1_000", "write 600, not 1_000: it is a whole number of seconds"),
+        ("６００", "write 600, not ６００: it is a whole number of seconds"),
+        ("+5", "write 600, not +5: it is a whole number of seconds"),
+        ("9" * 5_000, "4300 digits"),  # in Copier's words, as it cannot convert it
+        ("600.5", "invalid literal for int() with base 10: '600.5'"),
+        ("", "invalid literal for int() with base 10: ''"),
+        (None, "Invalid answer"),
+    ],
+)
+def test_max_age_is_refused(questions: Path, tmp_path: Path, value: Any, problem: str) -> None:
+    assert problem in refusal(questions, tmp_path / "p", {"preflight_max_age": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("", "write a name, such as Bookshop API"),
+        (" \u200b\n", "write a name, such as Bookshop API"),
+        (" Shop ", 'write Shop, not " Shop ": it is one line, without spaces around it'),
+        ("Shop\n# Evil", 'write Shop # Evil, not "Shop\\n# Evil"'),
+        ("Shop\0\x1b[31m", "write Shop [31m, not "),
+        ("Shop\u2028API\udcff", "write Shop API, not "),
+        ("x" * 81, "write at most 80 characters, not 81: xxx"),
+        ("x" * 10_000, "write at most 80 characters, not 10000: xxx"),
+        ({"name": "Shop"}, "Could not convert {'name': 'Shop'} to string"),
+        (None, 'Invalid answer "None"'),
+    ],
+)
+def test_project_name_is_refused(questions: Path, tmp_path: Path, value: Any, problem: str) -> None:
+    message = refusal(questions, tmp_path / "p", {"project_name": value})
+    assert problem in message
+    assert len(message) < 300
+
+
+# The questions' names, which Copier ignores if they are misspelt
+
+MISSPELT = {
+    "project-name": "project_name",
+    "projectname": "project_name",
+    "frontend_origin": "frontend_origins",
+    "frontend-origins": "frontend_origins",
+    "Frontend_Origin": "frontend_origins",
+    "frontendOrigins": "frontend_origins",
+    "frontned_origins": "frontend_origins",
+    "Allowed_Methods": "allowed_methods",
+    "allowed_method": "allowed_methods",
+    "allow_methods": "allowed_methods",
+    "allow_credential": "allow_credentials",
+    "allow_credentails": "allow_credentials",
+    "allowed_header": "allowed_headers",
+    "expose_headers": "exposed_headers",
+    "preflight_maxage": "preflight_max_age",
+}
+OTHERS = """
+    name project_slug project_version description author_name python_version license framework
+    origins frontend_url frontend_port allowed_hosts methods headers credentials max_age database
+    allow_signup expose_metrics _private
+"""
+
+
+def test_misspelt_name_is_refused(questions: Path, tmp_path: Path) -> None:
+    answers = dict.fromkeys([*MISSPELT, *OTHERS.split()], "https://app.example.com")
+    message = refusal(questions, tmp_path / "p", answers)
+    problems = [f"write {name}, not {typed}" for typed, name in MISSPELT.items()]
+    assert_refused(message, "project_name", problems)
+    assert message.count(": no question has that name") == len(MISSPELT)
+
+
+def test_other_names_are_accepted(questions: Path, tmp_path: Path) -> None:
+    """People share a file of answers among templates, and an update passes on retired ones."""
+    copy(questions, tmp_path / "p", dict.fromkeys(OTHERS.split(), "x"))
+    assert (tmp_path / "p/app/answers.py").exists()
+
+
+def test_update_of_old_answers(template: Path, tmp_path: Path) -> None:
+    """An answer that is no longer asked for is forgotten; what was typed is kept as it was."""
+    project = tmp_path / "p"
+    copy(template, project, {"frontend_origins": "HTTPS://Shop.example/, https://shop.example"})
+    file = project / ".copier-answers.yml"
+    file.write_text(f"{file.read_text()}framework: flask\nold_answer: [1]\n")
+    commit(project)
+    update(project, allow_credentials=True)
+    stored = yaml.safe_load(file.read_text())
+    assert stored["frontend_origins"] == "HTTPS://Shop.example/, https://shop.example"
+    assert "framework" not in stored
+    found = runpy.run_path(str(project / "app/answers.py"))
+    assert found["CORS_ORIGINS"] == ["https://shop.example"]
+    assert found["CORS_SUPPORTS_CREDENTIALS"] is True
+
+
+# What is rendered
+
+
+def test_every_accepted_item_is_rendered_canonical(questions: Path, tmp_path: Path) -> None:
+    expected = {}
+    answers = {}
+    for question, setting, section in (
+        ("frontend_origins", "CORS_ORIGINS", "origins"),
+        ("allowed_headers", "CORS_ALLOW_HEADERS", "allowed_headers"),
+        ("exposed_headers", "CORS_EXPOSE_HEADERS", "exposed_headers"),
+    ):
+        cases = [[item, item] for item in accepted(section)] + rewritten(section)
+        if section == "origins":
+            cases = [case for case in cases if case[1] != "*"]
+        answers[question] = [item for item, _ in cases]
+        canonical = {value.lower(): value for _, value in reversed(cases)}
+        expected[setting] = sorted(canonical.values())
+    found = rendered(questions, tmp_path / "p", answers)
+    assert {setting: sorted(found[setting]) for setting in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "origins"),
+    [
+        ("https://a.example, https://b.example", ["https://a.example", "https://b.example"]),
+        (["https://b.example", "https://a.example"], ["https://b.example", "https://a.example"]),
+        ('["https://a.example", HTTPS://B.example/]', ["https://a.example", "https://b.example"]),
+        ("'https://a.example' \"https://b.example\"", ["https://a.example", "https://b.example"]),
+        ("- https://a.example\n- b.example", None),
+        ("any", ["*"]),
+        ("*", ["*"]),
+        ('"*"', ["*"]),
+        (["*", "any"], ["*"]),
+    ],
+)
+def test_origins_are_rendered(
+    questions: Path, tmp_path: Path, value: Any, origins: list[str] | None
+) -> None:
+    if origins is None:
+        message = refusal(questions, tmp_path / "p", {"frontend_origins": value})
+        assert message.endswith(": write https://b.example, not b.example: an origin has a scheme")
+    else:
+        found = rendered(questions, tmp_path / "p", {"frontend_origins": value})
+        assert found["CORS_ORIGINS"] == origins
+
+
+@pytest.mark.parametrize("answers", accepted("policies"), ids=str)
+def test_policy_is_accepted(questions: Path, tmp_path: Path, answers: dict[str, Any]) -> None:
+    found = rendered(questions, tmp_path / "p", answers)
+    assert found["CORS_SUPPORTS_CREDENTIALS"] is answers.get("allow_credentials", False)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (
+            {
+                "allowed_methods": "[PUT, GET]",
+                "allow_credentials": "yes",
+                "preflight_max_age": "-1",
+            },
+            {"CORS_METHODS": ["GET", "PUT"], "CORS_SUPPORTS_CREDENTIALS": True, "CORS_MAX_AGE": -1},
+        ),
+        (
+            {"allowed_headers": None, "exposed_headers": "*, ETag:", "preflight_max_age": 86400},
+            {"CORS_ALLOW_HEADERS": [], "CORS_EXPOSE_HEADERS": ["*", "ETag"], "CORS_MAX_AGE": 86400},
+        ),
+        (
+            {"allow_credentials": "off", "allowed_headers": "", "exposed_headers": []},
+            {
+                "CORS_SUPPORTS_CREDENTIALS": False,
+                "CORS_ALLOW_HEADERS": [],
+                "CORS_EXPOSE_HEADERS": [],
+            },
+        ),
+    ],
+)
+def test_other_answers_are_rendered(
+    questions: Path, tmp_path: Path, answers: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    found = rendered(questions, tmp_path / "p", answers)
+    assert {setting: found[setting] for setting in expected} == expected
+
+
+def test_message_lists_the_origins_as_enforced(
+    questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = "HTTPS://App.example/, capacitor://localhost https://app.example"
+    run_copy(str(questions), tmp_path / "p", data={"frontend_origins": typed}, defaults=True)
+    listed = """
+    https://app.example
+    capacitor://localhost
+      Note: on Android, the same app has the origin https://localhost
+"""
+    assert listed in capsys.readouterr().err
+    run_copy(str(questions), tmp_path / "q", data={"frontend_origins": "any"}, defaults=True)
+    assert "Pages on every site may call it." in capsys.readouterr().err
+
+
+# At the command line
+
+
+def arguments(questions: Path, project: Path, *data: str) -> list[str]:
+    options = [argument for answer in data for argument in ("-d", answer)]
+    return ["copy", "--defaults", "--quiet", *options, str(questions), str(project)]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            ["frontend_origins=http://app.example.com", "allow_credentials=true"],
+            "frontend_origins: write https://app.example.com, not http://app.example.com: with"
+            + " credentials, anyone on the network could act as the user",
+        ),
+        (["frontend_origins=any", "allow_credentials=flase"], "write yes or no, not flase"),
+        (["allowed_methods=GET"], "Not a YAML list: 'GET'"),
+        (
+            ["frontend_origin=https://app.example.com"],
+            "write frontend_origins, not frontend_origin: no question has that name",
+        ),
+    ],
+)
+def test_command_ends_with_the_message(
+    questions: Path, tmp_path: Path, data: list[str], message: str
+) -> None:
+    with pytest.raises((ValueError, TypeError)) as error:
+        CopierApp.run(["copier", *arguments(questions, tmp_path / "p", *data)], exit=False)
+    assert str(error.value).endswith(message)
+    assert not (tmp_path / "p").exists()
+
+
+def test_traceback_ends_with_the_message(questions: Path, tmp_path: Path) -> None:
+    origins = "frontend_origins=a.example, https://b.example/ https://*.github.io null"
+    result = subprocess.run(
+        [sys.executable, "-m", "copier", *arguments(questions, tmp_path / "p", origins)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.rstrip().endswith(
+        "\nValueError: Validation error for question 'frontend_origins': "
+        "write https://a.example, not a.example: an origin has a scheme; "
+        "write https://yours.github.io, not https://*.github.io: anyone can get a name under"
+        " github.io; remove null: any site can send it, from a sandboxed frame or a local file"
+    )
+    assert not (tmp_path / "p").exists()
+
+
+def test_command_renders_what_it_accepts(questions: Path, tmp_path: Path) -> None:
+    data = [
+        "frontend_origins=https://*.Example.com/ http://localhost:*, capacitor://localhost",
+        "allowed_methods=[GET]",
+        'exposed_headers=""',
+    ]
+    CopierApp.run(["copier", *arguments(questions, tmp_path / "p", *data)], exit=False)
+    found = runpy.run_path(str(tmp_path / "p/app/answers.py"))
+    assert found["CORS_ORIGINS"] == [
+        "https://*.example.com",
+        "http://localhost:*",
+        "capacitor://localhost",
+    ]
+    assert (found["CORS_METHODS"], found["CORS_EXPOSE_HEADERS"]) == (["GET"], [])
