@@ -61,8 +61,8 @@ def attack(project: Path, create_app: Callable[..., Any], count: int, seed: int)
 
 
 def long_headers(create_app: Callable[..., Any]) -> None:
-    """Print what long values cost, as a multiple of the same request with a usual value."""
-    print("cost of a long header value, as a multiple of a usual one (the worst of many kinds)")
+    """Print what long values cost, as a multiple of a GET with a usual `Origin`."""
+    print("cost of a long header value, as a multiple of a usual GET (the worst of many kinds)")
     print(f"{'policy':13}{'8 KB':>11}{'64 KB':>11}")
     for name, policy in POLICIES.items():
         app = create_app(policy.config())
@@ -88,7 +88,6 @@ def ratios(app: Any, policy: Policy, size: int) -> list[float]:
     ]
     for name in ("Access-Control-Request-Method", "Access-Control-Request-Headers"):
         asked = {"Access-Control-Request-Method": "PUT", "Origin": origin}
-        usual = Request("OPTIONS", "/api/echo", tuple(asked.items()))
         for token in ("content-type,", "a", ",", "a,", "é"):
             long = tuple({**asked, name: (token * size)[:size]}.items())
             found.append(ratio(app, usual, Request("OPTIONS", "/api/echo", long)))

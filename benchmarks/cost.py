@@ -1,4 +1,4 @@
-"""Print what a request and a start cost, against bare Flask and plain flask-cors. See README.md."""
+"""Print what the policy costs a request and a start, in the process. See README.md."""
 
 import argparse
 import gc
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import Any
 
@@ -21,6 +22,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
 COUNTS = (1, 10, 1_000, 10_000)
+STARTS = (*COUNTS, 100_000)
 SECONDS_A_TURN = 0.01
 WARM_UP = 1_000
 PREFLIGHT = {
@@ -31,17 +33,18 @@ PREFLIGHT = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=61, help="of each app, for each row")
+    parser.add_argument("--processes", type=int, default=5, help="for each app, for each row")
+    parser.add_argument("--turns", type=int, default=13, help="of each process, for each row")
     options = parser.parse_args()
     with rendered() as project:
-        costs(project, options.turns)
+        costs(project, options.processes, options.turns)
         starts(project)
 
 
 # The apps that are compared: the same routes, with and without CORS
 
 
-def bare(wildcard: bool, count: int) -> Flask:
+def bare() -> Flask:
     app = Flask("app")
     for name in ("echo", "health"):
         app.register_blueprint(importlib.import_module(f"app.{name}").bp)
@@ -49,7 +52,7 @@ def bare(wildcard: bool, count: int) -> Flask:
 
 
 def plain(wildcard: bool, count: int) -> Flask:
-    app = bare(wildcard, count)
+    app = bare()
     names = [f"app{number}" for number in range(count)]
     if wildcard:
         origins = [rf"https://.*\.{name}\.example\.com" for name in names]
@@ -60,11 +63,18 @@ def plain(wildcard: bool, count: int) -> Flask:
 
 
 def ours(wildcard: bool, count: int) -> Flask:
-    start = "https://*." if wildcard else "https://"
-    origins = [f"{start}app{number}.example.com" for number in range(count)]
     logging.getLogger("app").addHandler(logging.NullHandler())  # else it writes to the terminal
-    app: Flask = importlib.import_module("app").create_app({"CORS_ORIGINS": origins})
+    cors = importlib.import_module("app.cors")
+    app = bare()
+    start = "https://*." if wildcard else "https://"
+    app.config.from_object("app.answers")
+    app.config["CORS_ORIGINS"] = [f"{start}app{number}.example.com" for number in range(count)]
+    policy = cors.Policy.from_config(app.config)
+    cors.init_app(app, policy, CORS(**policy.flask_cors_options()))
     return app
+
+
+MAKE = {"bare": lambda wildcard, count: bare(), "plain": plain, "ours": ours}
 
 
 def environs(wildcard: bool, count: int) -> dict[str, dict[str, Any]]:
@@ -92,7 +102,7 @@ def environs(wildcard: bool, count: int) -> dict[str, dict[str, Any]]:
 def work(connection: Connection, project: Path, kind: str, wildcard: bool, count: int) -> None:
     """Time requests as often as asked: (environ, times) in, seconds a request out."""
     sys.path.insert(0, str(project))
-    app = {"bare": bare, "plain": plain, "ours": ours}[kind](wildcard, count)
+    app = MAKE[kind](wildcard, count)
     for environ in environs(wildcard, count).values():
         seconds_a_request(app, environ, WARM_UP)
     gc.collect()
@@ -108,8 +118,11 @@ def work(connection: Connection, project: Path, kind: str, wildcard: bool, count
 def seconds_a_request(app: Flask, environ: dict[str, Any], times: int) -> float:
     start = time.process_time()
     for _ in range(times):
-        for _ in app(environ.copy(), ignore):
+        body = app(environ.copy(), ignore)
+        for _ in body:
             pass
+        if hasattr(body, "close"):  # as every server does (PEP 3333)
+            body.close()
     return (time.process_time() - start) / times
 
 
@@ -123,6 +136,7 @@ class App:
         self.connection, other = spawn.Pipe()
         self.process = spawn.Process(target=work, args=(other, project, kind, wildcard, count))
         self.process.start()
+        other.close()  # so that `recv` fails if the process does
         self.connection.recv()
 
     def time(self, environ: dict[str, Any], times: int) -> float:
@@ -144,24 +158,34 @@ def running(*apps: App) -> Iterator[tuple[App, ...]]:
             app.stop()
 
 
-def costs(project: Path, turns: int) -> None:
-    print("A request through the WSGI app: this template's cost, and as a multiple of others'")
+def costs(project: Path, processes: int, turns: int) -> None:
+    print("A request through the WSGI app: its cost with the policy, and as a multiple of others'")
     row = "{:10}{:>8}  {:10}" + "{:>9}{:>14}{:>13}{:>13}"
     head = ("µs", "/ bare Flask", "/ plain CORS", "/ one origin")
     print(row.format("origins", "", "request", *head))
     for wildcard in (False, True):
-        with running(App(project, "ours", wildcard, 1)) as (one,):
-            one_environs = environs(wildcard, 1)
-            for count in COUNTS:
-                trio = [App(project, kind, wildcard, count) for kind in ("ours", "bare", "plain")]
-                with running(*trio):
-                    for name, environ in environs(wildcard, count).items():
-                        others = [(app, environ) for app in trio] + [(one, one_environs[name])]
-                        took = take_turns(others, turns)
-                        kind = "wildcard" if wildcard else "exact"
-                        figures = (f"{ratio(took[0], other):.2f}" for other in took[1:])
-                        cost = f"{median(took[0]) * 1e6:.0f}"
-                        print(row.format(kind, count, name, cost, *figures), flush=True)
+        kind = "wildcard" if wildcard else "exact"
+        for count in COUNTS:
+            for name, took in rounds(project, wildcard, count, processes, turns).items():
+                figures = (f"{ratio(took[0], other):.2f}" for other in took[1:])
+                cost = f"{median(took[0]) * 1e6:.1f}"
+                print(row.format(kind, count, name, cost, *figures), flush=True)
+
+
+def rounds(
+    project: Path, wildcard: bool, count: int, processes: int, turns: int
+) -> dict[str, list[list[float]]]:
+    """Return the seconds of each kind of request: ours, bare, plain, and ours for one origin."""
+    one_environs = environs(wildcard, 1)
+    took: dict[str, list[list[float]]] = {name: [[] for _ in range(4)] for name in one_environs}
+    for _ in range(processes):
+        trio = [App(project, kind, wildcard, count) for kind in ("ours", "bare", "plain")]
+        with running(*trio, App(project, "ours", wildcard, 1)) as apps:
+            for name, environ in environs(wildcard, count).items():
+                asked = [*[environ] * 3, one_environs[name]]
+                found = take_turns(list(zip(apps, asked, strict=True)), turns)
+                took[name] = [a + b for a, b in zip(took[name], found, strict=True)]
+    return took
 
 
 def take_turns(apps: list[tuple[App, dict[str, Any]]], turns: int) -> list[list[float]]:
@@ -170,9 +194,10 @@ def take_turns(apps: list[tuple[App, dict[str, Any]]], turns: int) -> list[list[
     fastest = [min(app.time(environ, 10) for _ in range(5)) for app, environ in apps]
     times = [max(1, int(SECONDS_A_TURN / seconds)) for seconds in fastest]
     took: list[list[float]] = [[] for _ in apps]
-    for turn in range(turns):
-        # Every second turn goes backwards: no app always follows the same one.
-        for index in range(len(apps))[:: 1 if turn % 2 else -1]:
+    order = Random(1)
+    for _ in range(turns):
+        # An app that always follows the same one, or itself, gains or loses a percent or two.
+        for index in order.sample(range(len(apps)), len(apps)):
             app, environ = apps[index]
             took[index].append(app.time(environ, times[index]))
     return took
@@ -183,12 +208,12 @@ def ratio(ours: list[float], others: list[float]) -> float:
 
 
 def starts(project: Path) -> None:
-    print("\nA start: making the app, in ms")
+    print("\nA start: making the app with the policy, in ms")
     print(f"{'origins':10}{'':>8}{'ours':>9}{'plain CORS':>14}")
     sys.path.insert(0, str(project))
     start(ours, False, 1)
     for wildcard in (False, True):
-        for count in COUNTS:
+        for count in STARTS:
             figures = [f"{start(make, wildcard, count) * 1e3:.1f}" for make in (ours, plain)]
             kind = "wildcard" if wildcard else "exact"
             print(f"{kind:10}{count:>8}{figures[0]:>9}{figures[1]:>14}", flush=True)

@@ -28,6 +28,7 @@ class Policy:
     origins: tuple[str, ...]
     methods: tuple[str, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE")
     credentials: bool = False
+    headers: tuple[str, ...] = ("Content-Type", "Authorization")
 
     @property
     def is_public(self) -> bool:
@@ -38,6 +39,7 @@ class Policy:
             "CORS_ORIGINS": list(self.origins),
             "CORS_METHODS": list(self.methods),
             "CORS_SUPPORTS_CREDENTIALS": self.credentials,
+            "CORS_ALLOW_HEADERS": list(self.headers),
         }
 
     def environment(self) -> dict[str, str]:
@@ -45,6 +47,7 @@ class Policy:
             "FLASK_CORS_ORIGINS": ", ".join(self.origins),
             "FLASK_CORS_METHODS": ", ".join(self.methods),
             "FLASK_CORS_SUPPORTS_CREDENTIALS": str(self.credentials).lower(),
+            "FLASK_CORS_ALLOW_HEADERS": ", ".join(self.headers),
         }
 
 
@@ -59,6 +62,10 @@ POLICIES = {
     "both": Policy(("http://*.app.localhost:*",), methods=("PUT",)),
     "ipv6": Policy(("http://[::1]:3000", "http://[2001:db8::1]:*")),
     "credentials": Policy(("https://app.example.com", "https://*.example.net"), credentials=True),
+    "previews": Policy(
+        ("https://pr-*.example.com", "https://*--shop.netlify.app", "http://a-*-b.test:*")
+    ),
+    "apps": Policy(("capacitor://localhost", "https://localhost"), credentials=True),
     "any": Policy(("*",)),
 }
 
@@ -82,11 +89,17 @@ def stands_for(allowed: str, origin: str) -> bool:
             return False
     elif port != its_port:
         return False
-    if not host.startswith("*."):
+    if "*" not in host:
         return host == its_host
-    if not its_host.endswith(host[1:]) or len(its_host) > 253:
+    if len(its_host) > 253:
         return False
-    return all(is_label(label) for label in its_host[: 1 - len(host)].split("."))
+    if host.startswith("*."):
+        subdomains = its_host.removesuffix(host[1:])
+        return subdomains != its_host and all(map(is_label, subdomains.split(".")))
+    start, end = host.split("*")
+    part = its_host.removeprefix(start).removesuffix(end)
+    whole = its_host == f"{start}{part}{end}"  # the start and the end do not overlap
+    return whole and is_label(its_host.split(".")[0]) and is_label(part) and "_" not in part
 
 
 def take_apart(origin: str) -> tuple[str, str, str]:
@@ -98,7 +111,7 @@ def take_apart(origin: str) -> tuple[str, str, str]:
 
 
 def is_label(text: str) -> bool:
-    return 1 <= len(text) <= 63 and set(text) <= set(string.ascii_lowercase + string.digits + "-")
+    return 1 <= len(text) <= 63 and set(text) <= set(string.ascii_lowercase + string.digits + "-_")
 
 
 # Requests
@@ -171,9 +184,10 @@ def example(policy: Policy, rng: random.Random) -> str:
     origin = rng.choice(policy.origins)
     if origin == "*":
         return "https://anything.example"
-    subdomain = rng.choice(["a.", "a.b.c.", "x--1.", f"{'a' * 63}."])
+    subdomain = rng.choice(["a.", "a.b_.c.", "x--1.", f"{'a' * 63}."])
     port = rng.choice(["", ":1", ":3000", ":65535"])
-    return origin.replace("*.", subdomain).replace(":*", port)
+    part = rng.choice(["7", "a-b", "--", "a" * 40])
+    return origin.replace("//*.", f"//{subdomain}").replace(":*", port).replace("*", part)
 
 
 def hostile_origin(policy: Policy, rng: random.Random) -> str:
@@ -233,6 +247,7 @@ def lookalikes(origin: str, rng: random.Random) -> list[str]:
         f"{scheme}://{host}.:3000",
         f"{scheme}://sub.{authority}",
         f"{scheme}://.{authority}",
+        f"{scheme}://{authority.partition('.')[2]}",
         f"{scheme}://{authority.replace('.', 'x', 1)}",
         f"{scheme}://{authority.replace('o', 'ο', 1).encode().decode('latin-1')}",
         f"{other}://{authority}",
@@ -289,6 +304,9 @@ def find_fault(policy: Policy, request: Request, response: Response) -> str | No
     elif named != (origins if allowed else []):
         return "an origin is wrongly " + ("refused" if allowed else "accepted")
 
+    told = [name for name, _ in response.headers if name.lower().startswith("access-control-")]
+    if told and not (allowed or policy.is_public):
+        return "a stranger is told the policy"
     credentials = response.values("access-control-allow-credentials")
     if credentials != (["true"] if policy.credentials and allowed else []):
         return "credentials are wrongly announced"
@@ -300,7 +318,7 @@ def find_fault(policy: Policy, request: Request, response: Response) -> str | No
         if sorted(methods.split(", ")) != sorted(policy.methods):
             return "methods are reflected"
     for names in response.values("access-control-allow-headers"):
-        if sorted(names.split(", ")) != ["Authorization", "Content-Type"]:
+        if sorted(names.split(", ")) != sorted(policy.headers):
             return "request headers are reflected"
     asked = request.values("access-control-request-method")
     if request.method == "OPTIONS" and asked and origins:
@@ -380,7 +398,8 @@ def send_in_process(app: Any, request: Request) -> Response:
     body = app(environ, start_response)
     for _ in body:
         pass
-    body.close()
+    if hasattr(body, "close"):
+        body.close()
     return started[-1]
 
 
