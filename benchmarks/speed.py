@@ -19,6 +19,7 @@ FLOOR = {
     "template/file.txt.jinja": "{{ answer }}\n",
     "template/{{_copier_conf.answers_file}}.jinja": "{{ _copier_answers | to_nice_yaml }}\n",
 }
+Times = tuple[list[tuple[float, float]], list[tuple[float, float]]]
 UPDATE = ("update", "--vcs-ref=:current:", "--defaults", "--quiet")
 
 
@@ -84,16 +85,18 @@ def commit(folder: Path) -> None:
     subprocess.run([*git, "commit", "--quiet", "--message", "Work"], check=True)
 
 
-def copier(*arguments: str, folder: Path) -> float:
-    """Return the seconds that a command takes."""
-    start = time.perf_counter()
+def copier(*arguments: str, folder: Path) -> tuple[float, float]:
+    """Return the seconds that a command takes, and those of the processor."""
+    start, used = time.perf_counter(), os.times()
     command = [sys.executable, "-m", "copier", *arguments]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return time.perf_counter() - start
+    now = os.times()
+    processor = now.children_user + now.children_system - used.children_user - used.children_system
+    return time.perf_counter() - start, processor
 
 
-def copies(folder: Path, ours: Path, floor: Path, turns: int) -> tuple[list[float], ...]:
-    took: tuple[list[float], list[float]] = ([], [])
+def copies(folder: Path, ours: Path, floor: Path, turns: int) -> Times:
+    took: Times = ([], [])
     for turn in range(turns + 1):
         for times, template in zip(took, (ours, floor), strict=True):
             to = f"{template.name}-{turn}"
@@ -102,8 +105,8 @@ def copies(folder: Path, ours: Path, floor: Path, turns: int) -> tuple[list[floa
     return without_first(took)
 
 
-def updates(folder: Path, ours: Path, floor: Path, turns: int) -> tuple[list[float], ...]:
-    took: tuple[list[float], list[float]] = ([], [])
+def updates(folder: Path, ours: Path, floor: Path, turns: int) -> Times:
+    took: Times = ([], [])
     projects = (folder / f"{ours.name}-0", folder / f"{floor.name}-0")
     for turn in range(turns + 1):
         answers = (f"frontend_origins=https://app{turn}.example.com", f"answer={turn}")
@@ -113,16 +116,21 @@ def updates(folder: Path, ours: Path, floor: Path, turns: int) -> tuple[list[flo
     return without_first(took)
 
 
-def without_first(took: tuple[list[float], ...]) -> tuple[list[float], ...]:
+def without_first(took: Times) -> Times:
     """Leave out the first turn, in which Python compiled what it imported."""
-    return tuple(times[1:] for times in took)
+    return took[0][1:], took[1][1:]
 
 
-def compare(what: str, ours: Sequence[float], floor: Sequence[float]) -> None:
-    ratio = median(a / b for a, b in zip(ours, floor, strict=True))
+def compare(
+    what: str, ours: Sequence[tuple[float, float]], floor: Sequence[tuple[float, float]]
+) -> None:
+    def ratio(which: int) -> float:
+        return median(a[which] / b[which] for a, b in zip(ours, floor, strict=True))
+
+    seconds = [median(times[0] for times in took) for took in (ours, floor)]
     print(
-        f"{what:8}{median(ours):6.2f} s   one question, one file {median(floor):6.2f} s"
-        f"   ratio {ratio:.2f}",
+        f"{what:8}{seconds[0]:6.2f} s   one question, one file {seconds[1]:6.2f} s"
+        f"   ratio {ratio(0):.2f} (of processor time {ratio(1):.2f})",
         flush=True,
     )
 

@@ -6,7 +6,9 @@ from typing import Any
 from flask import Flask
 from flask_cors import CORS
 
-from app import cors, echo, errors, health, wiring
+from app import cors, echo, errors, health
+
+from . import wiring
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:

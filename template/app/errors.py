@@ -16,6 +16,13 @@ def init_app(app: Flask) -> None:
     logging.getLogger(app.name).addFilter(in_one_line)
 
 
+def in_one_line(record: logging.LogRecord) -> bool:
+    """Escape what Flask logs of a request's path: a newline in it would forge a line."""
+    if isinstance(record.msg, str) and not record.msg.isprintable():
+        record.msg = record.msg.encode("unicode_escape").decode()
+    return True
+
+
 def to_problem(error: HTTPException) -> Response:
     """Return the error's response, headers and all, with problem details for a body."""
     if error.response is not None:
@@ -28,10 +35,3 @@ def to_problem(error: HTTPException) -> Response:
     response.data = json.dumps(problem)
     response.content_type = "application/problem+json"
     return response
-
-
-def in_one_line(record: logging.LogRecord) -> bool:
-    """Escape what Flask logs of a request's path: a newline in it would forge a line."""
-    if isinstance(record.msg, str) and not record.msg.isprintable():
-        record.msg = record.msg.encode("unicode_escape").decode()
-    return True

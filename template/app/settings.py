@@ -4,5 +4,5 @@ The CORS policy is in app/answers.py, and `copier update` changes it (README.md)
 there, set only the session cookie's attributes here if you need others.
 """
 
-# The largest request body that is accepted, in bytes; a larger one gets status 413.
+# The largest request body accepted, in bytes; a larger one is answered 413.
 MAX_CONTENT_LENGTH = 1_000_000

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from cases import accepted, refused, rewritten
-from conftest import commit, copy, update
+from conftest import commit, copy, git, update
 from copier import run_copy
 from copier._cli import CopierApp
 from copier.errors import CopierError
@@ -186,7 +186,7 @@ MISSPELT = {
 OTHERS = """
     name project_slug project_version description author_name python_version license framework
     origins frontend_url frontend_port allowed_hosts methods headers credentials max_age database
-    allow_signup expose_metrics _private
+    allow_signup expose_metrics project_namespace allowed_headers_all _private
 """
 
 
@@ -218,6 +218,10 @@ def test_update_of_old_answers(template: Path, tmp_path: Path) -> None:
     found = runpy.run_path(str(project / "app/answers.py"))
     assert found["CORS_ORIGINS"] == ["https://shop.example"]
     assert found["CORS_SUPPORTS_CREDENTIALS"] is True
+    commit(project)
+    with pytest.raises(ValueError, match=r"write https://shop\.example, not http://shop\.example"):
+        update(project, frontend_origins="http://shop.example")  # with the stored credentials
+    assert git(project, "status", "--porcelain") == ""
 
 
 # What is rendered

@@ -232,8 +232,11 @@ def lost(project: Path) -> list[str]:
 
 def test_edits_that_meet_no_line_of_the_update(edited: Callable[..., Path]) -> None:
     project = edited(
+        new_blueprint,
         auth_hook,
         own_settings,
+        body_limit,
+        other_port,
         own_errors,
         health_checks_database,
         moved_test,
