@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from pages import (
     ALLOWED,
     METHODS,
+    ORIGINS,
     PUBLIC,
     STRANGERS,
     bare_app,
@@ -51,7 +52,7 @@ def test_stranger(origin: str) -> None:
     assert browse(bare_app(), PageRequest(origin)).allowed is PUBLIC
 
 
-@pytest.mark.parametrize("allowed", answers.CORS_ORIGINS)
+@pytest.mark.parametrize("allowed", ORIGINS)
 def test_look_alikes(allowed: str) -> None:
     app = bare_app(CORS_ORIGINS=[allowed])
     assert browse(app, PageRequest(example(allowed))).allowed
@@ -62,7 +63,7 @@ def test_look_alikes(allowed: str) -> None:
 def test_origins_together_allow_what_each_allows() -> None:
     together: Policy = bare_app().extensions["cors_policy"]
     policies = [replace(together, origins=(origin,)) for origin in together.origins]
-    for allowed in answers.CORS_ORIGINS[:20]:
+    for allowed in ORIGINS[:20]:
         for origin in look_alikes(allowed):
             assert together.allows(origin) is any(policy.allows(origin) for policy in policies)
 

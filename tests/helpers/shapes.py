@@ -12,6 +12,7 @@ ORIGINS: dict[str, Any] = {
         "http://LOCALHOST:03000/",
         "https://bücher.example:443",
         "https://app.example.com",
+        "http://[0:0:0:0:0:0:0:1]:3000",
     ],
     "subdomains": ["https://*.example.com", "https://example.com"],
     "ports": "http://localhost:*",

@@ -102,7 +102,10 @@ def assert_policy_is_enforced(project: Path) -> None:
         return app
 
     policy = hostile.Policy(
-        origins=tuple(answers["CORS_ORIGINS"]),
+        # Rows cannot shorten an IPv6 address: that is left to the start.
+        origins=tuple(
+            origin.replace("[0:0:0:0:0:0:0:1]", "[::1]") for origin in answers["CORS_ORIGINS"]
+        ),
         methods=tuple(answers["CORS_METHODS"]),
         credentials=answers["CORS_SUPPORTS_CREDENTIALS"],
         headers=tuple(answers["CORS_ALLOW_HEADERS"]),
