@@ -14,10 +14,10 @@ from jinja2.utils import htmlsafe_json_dumps
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from app.cors import Policy
-from app.cors.origins import DEFAULT_PORTS, is_loopback, split_origin
+from app.cors.origins import is_loopback, split_origin
 
 from .advice import advise_change
-from .browser import PageRequest
+from .browser import DEFAULT_PORTS, PageRequest
 from .explain import OtherHost, as_text, explain
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

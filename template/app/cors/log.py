@@ -17,9 +17,6 @@ logger = logging.getLogger(__name__)
 SECONDS_A_LINE = 3.0
 SECONDS_OF_A_BURST = 19 * SECONDS_A_LINE  # between the first of them and the last
 
-# A view may expose more headers than the policy does: these are merged.
-EXPOSE_HEADERS = "access-control-expose-headers"
-
 # What is longer is not read: a browser asks for a few headers.
 MAX_HEADER_NAMES = 4096
 
@@ -84,9 +81,8 @@ class CorsLog:
             path = environ["PATH_INFO"]
             self.warn("CORS: a browser blocks %s %s from %s: %s", method, path, origin, reason)
 
-    def own_headers(self, environ: "WSGIEnvironment", own: list[tuple[str, str]]) -> None:
-        """Log, once for each endpoint, that its view sets CORS headers, which are replaced."""
-        names = [name for name, _ in own if name.lower() not in ("vary", EXPOSE_HEADERS)]
+    def replaced(self, environ: "WSGIEnvironment", names: list[str]) -> None:
+        """Log, once for each endpoint, the CORS headers of its view that are replaced."""
         endpoint = getattr(environ.get("werkzeug.request"), "endpoint", None)
         if names and endpoint not in self.endpoints and not self.is_silent():
             self.endpoints.add(endpoint)

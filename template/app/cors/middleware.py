@@ -31,8 +31,9 @@ class Middleware:
         self.is_public = policy.is_public
         # A response that is the same for every origin does not vary.
         self.to_others = [] if policy.is_public else [("Vary", "Origin")]
-        self.to_request = ask(flask_cors, "GET", policy) + self.to_others
-        self.to_preflight = ask(flask_cors, "OPTIONS", policy) + self.to_others
+        to_request, to_preflight = ask(flask_cors, policy)
+        self.to_request = to_request + self.to_others
+        self.to_preflight = to_preflight + self.to_others
         self.log = CorsLog(policy)
 
     def __call__(
@@ -55,7 +56,7 @@ class Middleware:
             # Few headers have such an initial: most responses are done with one look.
             if [name for name, _ in headers if name[:1] in "AaVv"]:
                 own, others = take_apart(headers)
-                self.log.own_headers(environ, own)
+                self.log.replaced(environ, [name for name, _ in own if name.title() not in LISTS])
                 return start_response(status, others + merge(own, ours, allowed), *exc_info)
             return start_response(status, headers + ours, *exc_info)
 
@@ -86,10 +87,10 @@ class Middleware:
         return [*headers] if self.is_public else [(ALLOW_ORIGIN, str(origin)), *headers]
 
 
-def ask(flask_cors: CORS, method: str, policy: Policy) -> Headers:
+def ask(flask_cors: CORS, policy: Policy) -> tuple[Headers, Headers]:
     """Return the headers with which flask-cors answers an allowed origin, but for its name.
 
-    A preflight asks for all that the policy allows.
+    The first are for a request, the others for a preflight for all that the policy allows.
     """
     app = Flask(__name__, static_folder=None)
     flask_cors.init_app(app)
@@ -98,12 +99,16 @@ def ask(flask_cors: CORS, method: str, policy: Policy) -> Headers:
         "Access-Control-Request-Method": policy.methods[0],
         "Access-Control-Request-Headers": ", ".join(policy.allow_headers),
     }
-    response = app.test_client(use_cookies=False).open(method=method, headers=asked)
-    return [
-        (name, value)
-        for name, value in response.headers
-        if name.startswith("Access-Control-") and value != asked["Origin"]
-    ]
+    client = app.test_client(use_cookies=False)
+
+    def headers(method: str) -> Headers:
+        return [
+            (name, value)
+            for name, value in client.open(method=method, headers=asked).headers
+            if name.startswith("Access-Control-") and value != asked["Origin"]
+        ]
+
+    return headers("GET"), headers("OPTIONS")
 
 
 def take_apart(headers: Headers) -> tuple[Headers, Headers]:

@@ -9,8 +9,6 @@ from publicsuffixlist import PublicSuffixList
 
 from . import rules
 
-DEFAULT_PORTS = {"http": "80", "https": "443"}
-
 # What wildcards stand for in an `Origin` header.
 ANY_SUBDOMAIN = r"(?:[a-z0-9_-]{1,63}\.)+"
 PART_OF_A_LABEL = r"[a-z0-9-]{1,62}"
