@@ -1,9 +1,10 @@
-"""Hostile requests to a rendered app, and a judge of the answers.
+"""Hostile requests to a rendered app, and a judge of the answers and refusals.
 
 tests/test_attacks.py sends some, benchmarks/attack.py sends many. The judge reads a policy as a
 person would and shares no code with the app.
 """
 
+import json
 import logging
 import random
 import re
@@ -114,7 +115,34 @@ def is_label(text: str) -> bool:
     return 1 <= len(text) <= 63 and set(text) <= set(string.ascii_lowercase + string.digits + "-_")
 
 
+def is_refused(policy: Policy, request: "Request") -> bool:
+    """Whether the app itself must refuse this, which is no preflight."""
+    origins, sites = request.values("origin"), request.values("sec-fetch-site")
+    if sites in (["same-origin"], ["none"]) or (not sites and all(map(is_own, origins))):
+        return False
+    trusted = policy.is_public or (len(origins) == 1 and is_allowed(policy, origins[0]))
+    listed = {*policy.methods, "HEAD"} if "GET" in policy.methods else {*policy.methods}
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        return not trusted or request.method not in listed
+    if [value.lower() for value in request.values("upgrade")] == ["websocket"]:
+        return not trusted
+    fetched = bool(origins) and request.values("sec-fetch-mode") in ([], ["cors"])
+    return trusted and fetched and request.method not in listed
+
+
+def is_allowed(policy: Policy, origin: str) -> bool:
+    return policy.is_public or (origin != "" and is_meant(policy, origin))
+
+
+def is_own(origin: str) -> bool:
+    """The scheme is not known behind a proxy; the ports that go without saying are left out."""
+    _, host, port = take_apart(origin)
+    return host.lower() == HOST and port in ("", ":80", ":443")
+
+
 # Requests
+
+HOST = "api.example.com"
 
 
 @dataclass(frozen=True)
@@ -132,6 +160,9 @@ class Request:
 CONTROLS = [chr(code) for code in (*range(32), 127)]
 ODD = [*CONTROLS, *"\x80\x85\xa0\xad\xfe", *" #/?@\\:%.*-_[](){}^$|+,;\"'<>`~!&=", *"aZ09é"]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+SITES = ["same-origin", "none", "same-site", "cross-site"]
+ODD_SITES = ["", "Same-Origin", "none, none", "same-origin;a=1", "same-origin x", "null", "\xe9"]
+MODES = ["cors", "no-cors", "navigate", "websocket", "", "CORS", "cors, navigate"]
 ODD_METHODS = ["get", "Post", "LETE", "QUERY", "TRACE", "CONNECT", "*", "PUT,GET", "G\x00T", "É"]
 PATHS = ["/api/echo", "/health/live"]
 ODD_PATHS = [
@@ -153,11 +184,18 @@ ODD_PATHS = [
 
 
 def requests(policy: Policy, rng: random.Random) -> Iterator[Request]:
-    """Yield requests without end: two in three about the origin, the others about preflights."""
+    """Yield requests without end: two in three about the origin, the others about preflights.
+
+    Half of them say, truly or not, who made them, as browsers do (Fetch Metadata).
+    """
     while True:
         headers: Headers = []
         method, path = rng.choice(METHODS), rng.choice(PATHS)
         origin = example(policy, rng) if rng.random() < 0.4 else hostile_origin(policy, rng)
+        if rng.random() < 0.1:
+            own = f"{rng.choice(['https', 'http'])}://{HOST}"
+            kinds = [own, f"{own}:443", f"{own}:80", own.upper(), *lookalikes(own, rng)]
+            origin = rng.choice(kinds)
         if rng.random() < 0.97:
             headers.append(("Origin", origin))
         if rng.random() < 0.05:
@@ -171,6 +209,15 @@ def requests(policy: Policy, rng: random.Random) -> Iterator[Request]:
             while rng.random() < 0.5:
                 names = hostile_token(rng, ["content-type", "x-evil", "content-type,x-evil"])
                 headers.append(("Access-Control-Request-Headers", names))
+        if rng.random() < 0.5:
+            sites = [*SITES, *SITES, *SITES, *ODD_SITES]
+            headers.append(("Sec-Fetch-Site", rng.choice(sites)))
+            if rng.random() < 0.05:
+                headers.append(("Sec-Fetch-Site", rng.choice(sites)))
+        if rng.random() < 0.3:
+            headers.append(("Sec-Fetch-Mode", rng.choice([*MODES, mutate("cors", rng)])))
+        if rng.random() < 0.05:
+            headers.append(("Upgrade", rng.choice(["websocket", "WebSocket", "h2c", "web socket"])))
         if rng.random() < 0.1:
             method = rng.choice(ODD_METHODS)
         if rng.random() < 0.2:
@@ -288,6 +335,7 @@ def hostile_token(rng: random.Random, tokens: list[str]) -> str:
 class Response:
     status: int
     headers: Headers
+    body: bytes = b""
 
     def values(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key.lower() == name]
@@ -311,7 +359,7 @@ def find_fault(policy: Policy, request: Request, response: Response) -> str | No
     if credentials != (["true"] if policy.credentials and allowed else []):
         return "credentials are wrongly announced"
     vary = ",".join(response.values("vary")).lower().replace(" ", "").split(",")
-    if ("origin" in vary) is policy.is_public:
+    if ("origin" in vary) is (policy.is_public and "GET" in policy.methods):
         return "Vary is wrong"
 
     for methods in response.values("access-control-allow-methods"):
@@ -320,17 +368,47 @@ def find_fault(policy: Policy, request: Request, response: Response) -> str | No
     for names in response.values("access-control-allow-headers"):
         if sorted(names.split(", ")) != sorted(policy.headers):
             return "request headers are reflected"
-    asked = request.values("access-control-request-method")
-    if request.method == "OPTIONS" and asked and origins:
-        refused = asked[0] in ("GET", "HEAD", "POST") and asked[0] not in policy.methods
-        if len(asked) == 1 and response.status != (403 if refused else 204):
+    if is_preflight(request):
+        asked = request.values("access-control-request-method")
+        listed = "GET" if asked[0] == "HEAD" and "HEAD" not in policy.methods else asked[0]
+        no = asked[0] in ("GET", "HEAD", "POST") and listed not in policy.methods
+        if len(asked) == 1 and response.status != (403 if no else 204):
             return "a preflight's status is wrong"
-    if response.status >= 500 and not request.path.startswith("/fails/"):
+        if response.body:
+            return "a preflight has a body"
+    elif (response.status == 403) is not is_refused(policy, request):
+        return "a request is wrongly " + ("refused" if response.status == 403 else "run")
+    elif response.status == 403 and not is_refusal(request, response):
+        return "a refusal does not say what it is"
+    elif request.path.startswith(FAILURES) and response.status not in (403, 500):
+        return "a failure is hidden"
+    if request.method == "HEAD" and response.body:
+        return "an answer to HEAD has a body"
+    if response.status >= 500 and not request.path.startswith(FAILURES):
         return "the server failed"
     for name, value in response.headers:
         if name.lower() == "x-injected" or not (name + value).isprintable():
             return "a header is injected"
     return None
+
+
+def is_preflight(request: Request) -> bool:
+    return request.method == "OPTIONS" and bool(request.values("access-control-request-method"))
+
+
+def is_refusal(request: Request, response: Response) -> bool:
+    """Whether an answer says by itself, to who may read it, that the app refused, and why."""
+    if response.values("content-type") != ["application/problem+json"]:
+        return False
+    if request.method == "HEAD":
+        return True
+    problem = json.loads(response.body)
+    reasons = ("the origin is not allowed", "the method is not among ")
+    return (
+        response.values("content-length") == [str(len(response.body))]
+        and (problem["title"], problem["status"]) == ("Refused by the CORS policy", 403)
+        and problem["detail"].startswith(reasons)
+    )
 
 
 class Faults(AssertionError):
@@ -342,10 +420,13 @@ def judge(policy: Policy, request: Request, response: Response, counts: Counter[
         raise Faults(f"{fault}\n{policy}\n{request!r:.2000}\n{response}")
     counts["requests"] += 1
     counts["accepted"] += bool(response.values("access-control-allow-origin"))
-    counts["preflights"] += response.status in (204, 403)
+    counts["preflights"] += is_preflight(request)
+    counts["refused"] += response.status == 403 and not is_preflight(request)
 
 
 # In the process
+
+FAILURES = ("/fails/", "/breaks/")
 
 
 def attack_in_process(
@@ -357,12 +438,17 @@ def attack_in_process(
     with captured_log() as lines:
         app = create_app(policy.config())
         app.add_url_rule("/fails/<name>", view_func=fail)
+        app.add_url_rule("/breaks/<name>", view_func=break_off)
         for _ in range(count):
             request = next(hostile)
             if rng.random() < 0.01:
                 name = mutate("name", rng).replace("/", "")
-                request = Request("GET", f"/fails/{name}", request.headers)
-            judge(policy, request, send_in_process(app, request), counts)
+                # A failing WebSocket is left to the server; pages cannot ask for an upgrade.
+                headers = tuple(item for item in request.headers if item[0] != "Upgrade")
+                request = Request("GET", rng.choice(FAILURES) + name, headers)
+            response = send_in_process(app, request)
+            judge(policy, request, response, counts)
+            counts["failed"] += response.status == 500
     for line in lines:
         if not line.isprintable():
             raise Faults(f"a log line is broken: {line!r}")
@@ -374,33 +460,40 @@ def fail(name: str) -> str:
     raise RuntimeError
 
 
+def break_off(name: str) -> Iterator[str]:
+    """Fail outside the view, as a stream does whose first chunk cannot be made."""
+    raise RuntimeError
+    yield ""
+
+
 def send_in_process(app: Any, request: Request) -> Response:
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": request.path,
         "QUERY_STRING": "",
-        "SERVER_NAME": "api.example.com",
+        "SERVER_NAME": HOST,
         "SERVER_PORT": "443",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "wsgi.url_scheme": "https",
         "wsgi.input": BytesIO(),
         "wsgi.errors": sys.stderr,
+        "HTTP_HOST": HOST,
     }
     for name, value in request.headers:
         key = f"HTTP_{name.upper().replace('-', '_')}"
         environ[key] = f"{environ[key]},{value}" if key in environ else value
-    started: list[Response] = []
+    started: list[tuple[str, Headers]] = []
 
     def start_response(status: str, headers: Headers, exc_info: Any = None) -> None:
-        started.append(Response(int(status[:3]), headers))
+        started.append((status, headers))
 
     body = app(environ, start_response)
-    for _ in body:
-        pass
+    content = b"".join(body)
     if hasattr(body, "close"):
         body.close()
-    return started[-1]
+    status, headers = started[-1]
+    return Response(int(status[:3]), headers, content)
 
 
 @contextmanager
@@ -457,7 +550,7 @@ def as_read(request: Request) -> Request:
 
 def send_bytes(port: int, request: Request) -> Response | None:
     """Return the answer, None if the server cut the connection."""
-    head = f"{request.method} {request.path} HTTP/1.1\r\nHost: api.example.com\r\n"
+    head = f"{request.method} {request.path} HTTP/1.1\r\nHost: {HOST}\r\n"
     fields = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         received = b""
@@ -469,6 +562,7 @@ def send_bytes(port: int, request: Request) -> Response | None:
             pass
     if not received:
         return None
-    status, *lines = received.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    received, _, body = received.partition(b"\r\n\r\n")
+    status, *lines = received.decode("latin-1").split("\r\n")
     headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-    return Response(int(status.split(" ")[1]), headers)
+    return Response(int(status.split(" ")[1]), headers, body)

@@ -1,15 +1,23 @@
-"""Why the policy does not allow a request, what comes nearest, and how to allow it."""
+"""Why the policy does not allow a request, and what to change so that it does."""
 
-import difflib
+import json
+import os
 import re
 import shlex
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from flask import Flask
 
 from app.cors import Policy, PolicyError, rules
-from app.cors.origins import is_loopback, read_origin, split_origin
+from app.cors.middleware import REFUSED
+from app.cors.parse import PARSERS
+from app.cors.policy import longest_prefix
 
-from .browser import Block, PageRequest, Verdict, normalize_method
+from .browser import Block, Exchange, PageRequest, Response, Verdict, normalize_method
+from .nearest import nearest
 
 # The template's question for each part of the policy.
 QUESTIONS = {
@@ -24,121 +32,141 @@ QUESTIONS = {
 # The methods that the question offers. The environment may name others.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-# Comparing takes time, and a policy may list thousands of origins.
-MOST_COMPARED = 200
-
 
 @dataclass(frozen=True)
 class Advice:
-    """Why a request is blocked, and what would allow it.
+    """Why a request is blocked or refused, and what would allow it.
 
-    `commands` holds the command that changes the answer for good, if Copier asks for it, and the
-    environment variable for one deployment. It is empty if no setting would fix it.
+    `command` changes an answer for good. Where a path has a policy of its own, `line` does, at
+    the end of app/settings.py. `variable` is for the environment of one deployment. Those that
+    would not help are empty.
     """
 
     reason: str
-    commands: tuple[str, ...] = ()
+    command: str = ""
+    line: str = ""
+    variable: str = ""
 
 
-def policy_advice(policy: Policy, request: PageRequest, verdict: Verdict) -> Advice:
-    """Return why the policy blocks a request, and what would allow it."""
+@dataclass(frozen=True)
+class InForce:
+    """The policy that a path goes by, and where it is set.
+
+    `path` is the entry of CORS_PATHS, as it is written there, or empty for the whole API's
+    policy. `paths` is CORS_PATHS.
+    """
+
+    policy: Policy
+    whole: Policy
+    path: str
+    paths: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"the policy of {self.path}" if self.path else "the policy"
+
+
+def in_force(app: Flask, url: str) -> InForce:
+    """Return the policy that the path of a URL goes by."""
+    whole: Policy = app.extensions["cors_policy"]
+    path = unquote(urlsplit(url).path, errors="replace")
+    paths = app.config.get("CORS_PATHS") or {}
+    written = {entry.rstrip("/"): entry for entry in paths}
+    entries = {entry: written.get(entry, entry) for entry in whole.paths}
+    return InForce(whole.for_path(path), whole, longest_prefix(entries, path) or "", paths)
+
+
+def refusal(sent: Exchange, policy: Policy) -> str | None:
+    """Return why the API refused a request, None if it did not (app/cors/middleware.py)."""
+    if sent.response.status != 403:
+        return None
+    if sent.method == "HEAD":  # no body says why
+        allowed = policy.allows(dict(sent.headers)["Origin"])
+        is_ours = policy.protection and allowed and not policy.allows_method("HEAD")
+        return "the method is not allowed" if is_ours else None
+    return refusal_in(sent.response)
+
+
+def refusal_in(response: Response) -> str | None:
+    """Return the reason in the body of a response, None if it is not the API's refusal."""
+    try:
+        problem = json.loads(response.body)
+    except ValueError:
+        return None
+    is_ours = isinstance(problem, dict) and problem.get("title") == REFUSED
+    return str(problem.get("detail")) if is_ours else None
+
+
+def policy_advice(found: InForce, request: PageRequest, verdict: Verdict, refused: bool) -> Advice:
+    """Return why the policy does not allow a request, and what would.
+
+    `verdict` is the browser's, and `refused` is whether the API refused the request.
+    """
+    policy = found.policy
     method = normalize_method(request.method)
     if not policy.allows(request.origin):
-        reason = f"{rules.show(request.origin)} is not allowed{nearest(policy, request.origin)}"
-        return advise_change(policy, "origins", [*policy.origins, request.origin], reason)
-    if verdict.during_preflight and method not in policy.methods:
+        close = nearest(policy, found.name, request.origin)
+        reason = f"{rules.show(request.origin)} is not allowed{close}"
+        return advise_change(found, "origins", [*policy.origins, request.origin], reason)
+    if (verdict.during_preflight or refused) and not policy.allows_method(method):
         if method.upper() in policy.methods:
             return Advice(
                 f"the page must write {method.upper()}, not {method}: browsers send this method as"
                 " the page writes it"
             )
         allowed = ", ".join(policy.methods)
-        reason = f"{rules.show(method)} is not allowed; the policy allows {allowed}"
-        return advise_change(policy, "methods", [*policy.methods, method], reason)
+        reason = f"{rules.show(method)} is not allowed; {found.name} allows {allowed}"
+        return advise_change(found, "methods", [*policy.methods, method], reason)
     if verdict.block is Block.HEADER:
-        reason = f"the header {rules.show(verdict.found)} is not allowed"
-        return advise_change(
-            policy, "allow_headers", [*policy.allow_headers, verdict.found], reason
-        )
+        where = f" by {found.name}" if found.path else ""
+        reason = f"the header {rules.show(verdict.found)} is not allowed{where}"
+        headers = [*policy.allow_headers, verdict.found]
+        return advise_change(found, "allow_headers", headers, reason)
     if request.credentials and not policy.supports_credentials:
-        reason = "the request sends credentials; the policy forbids them"
-        return advise_change(policy, "supports_credentials", True, reason)
+        reason = f"the request sends credentials; {found.name} forbids them"
+        return advise_change(found, "supports_credentials", True, reason)
+    if refused:
+        return Advice(f"{found.name} allows this request, but not as it is after the redirect")
     return Advice(
         "the policy allows this request, but other code in the app changes its CORS headers: find"
         " that code and remove it"
     )
 
 
-def advise_change(policy: Policy, name: str, value: Any, reason: str) -> Advice:
-    """Return the commands that give one part of the policy a new value, if it may have it."""
-    config = {f"CORS_{key.upper()}": part for key, part in asdict(policy).items()}
+def advise_change(found: InForce, name: str, value: Any, reason: str) -> Advice:
+    """Return what gives one part of a policy a new value, if it may have it.
+
+    For a path with a policy of its own, the policy of the whole API stays as it is.
+    """
+    config = {f"CORS_{part.upper()}": getattr(found.whole, part) for part in PARSERS}
+    if found.path:
+        entry = {**found.paths.get(found.path, {}), name: value}
+        change: dict[str, Any] = {"CORS_PATHS": {**found.paths, found.path: entry}}
+    else:
+        change = {f"CORS_{name.upper()}": value}
     try:
-        Policy.from_config({**config, f"CORS_{name.upper()}": value})
+        Policy.from_config({**config, "CORS_PATHS": found.paths, **change})
     except PolicyError as error:
         return Advice(f"{reason}; the policy cannot allow it: {'; '.join(error.problems)}")
+    if not found.path:
+        return change_of_whole(name, value, reason)
+    variable = f"FLASK_CORS_PATHS={shlex.quote(json.dumps(change['CORS_PATHS']))}"
+    if "FLASK_CORS_PATHS" in os.environ:  # overrides app/settings.py
+        return Advice(reason, variable=variable)
+    written = str(value) if isinstance(value, bool) else json.dumps(value, ensure_ascii=False)
+    line = f"CORS_PATHS[{json.dumps(found.path, ensure_ascii=False)}][{json.dumps(name)}]"
+    return Advice(reason, line=f"{line} = {written}", variable=variable)
+
+
+def change_of_whole(name: str, value: Any, reason: str) -> Advice:
+    """Return what gives one part of the whole API's policy a new value."""
     text = ", ".join(value) if isinstance(value, list) else str(value).lower()
     variable = f"FLASK_CORS_{name.upper()}={shlex.quote(text)}"
     if name == "methods":
         if not set(value) <= set(METHODS):
-            return Advice(reason, (variable,))
+            return Advice(reason, variable=variable)
         text = f"[{text}]"  # Copier takes the methods only as a list
     # Copier reads answers as YAML, in which a * at the start means something else.
     answer = f"{QUESTIONS[name]}={re.sub(r'^[*](?=,|$)', 'any', text)}"
     command = f"copier update --vcs-ref=:current: --defaults -d {shlex.quote(answer)}"
-    return Advice(reason, (command, variable))
-
-
-def nearest(policy: Policy, origin: str) -> str:
-    """Return which allowed origin comes nearest to one that is not, as the end of a sentence."""
-    if read_origin(origin)[1] is not None:
-        return ""
-    compared = policy.origins[:MOST_COMPARED]
-    for difference in (scheme_or_port_difference, host_difference):
-        for allowed in compared:
-            if found := difference(origin, allowed):
-                return f", but {allowed} is: {found}"
-    if close := difflib.get_close_matches(origin, compared, n=1):
-        return f", but {close[0]} is: the host differs"
-    return f"; the policy allows {first_three(policy.origins)}"
-
-
-def scheme_or_port_difference(origin: str, allowed: str) -> str | None:
-    """Return what differs between two origins if it is the scheme, the port or both."""
-    scheme, host, port = split_origin(origin)
-    its_scheme, its_host, its_port = split_origin(allowed)
-    if not covers(its_host, host):
-        return None
-    parts = [
-        *(["scheme"] if scheme != its_scheme else []),
-        *(["port"] if its_port not in (port, "*") else []),
-    ]
-    verb = "differs" if len(parts) == 1 else "differ"
-    return f"the {' and the '.join(parts)} {verb}" if parts else None
-
-
-def host_difference(origin: str, allowed: str) -> str | None:
-    """Return how the host of an origin differs from a related one that is allowed."""
-    host, its_host = split_origin(origin)[1], split_origin(allowed)[1]
-    if its_host == f"*.{host}":
-        return "the wildcard covers subdomains only"
-    if host.endswith(f".{its_host}"):
-        return "its subdomains are not included"
-    if is_loopback(origin) and is_loopback(allowed):
-        return "to a browser, these are two hosts"
-    return None
-
-
-def covers(its_host: str, host: str) -> bool:
-    """Return whether a host is the allowed one, or matches its wildcard."""
-    start, star, end = its_host.partition("*")
-    if not star:
-        return host == its_host
-    rest = host.removeprefix(start).removesuffix(end)
-    fits = len(start) + len(rest) + len(end) == len(host)
-    return fits and bool(rest) and (its_host.startswith("*.") or "." not in rest)
-
-
-def first_three(origins: tuple[str, ...]) -> str:
-    """Return the first origins, and how many more there are."""
-    more = f" and {len(origins) - 3} more" if len(origins) > 3 else ""
-    return ", ".join(origins[:3]) + more
+    return Advice(reason, command=command, variable=variable)

@@ -96,15 +96,23 @@ class PageRequest:
 
 @dataclass(frozen=True)
 class Response:
-    """What the server sent: the status and all header lines, in their order."""
+    """What the server sent: the status and all header lines, in their order.
+
+    `body` is empty unless the sender read it: no verdict depends on it.
+    """
 
     status: int
     headers: Headers
+    body: bytes = b""
 
     def get(self, name: str) -> str | None:
         """Return a header's value, with several lines joined (section 2.2.2, "get")."""
         values = [value.strip(" \t\r\n") for key, value in self.headers if key.lower() == name]
         return ", ".join(values) if values else None
+
+
+# Takes a method, a URL and headers, and returns the server's response.
+Send = Callable[[str, str, Headers], Response]
 
 
 class Block(Enum):
@@ -167,11 +175,11 @@ class Outcome:
         return self.exchanges[-1].response
 
 
-def fetch(url: str, request: PageRequest, send: Callable[[str, str, Headers], Response]) -> Outcome:
+def fetch(url: str, request: PageRequest, send: Send) -> Outcome:
     """Do what a browser does for a request to another origin (section 4.4, "HTTP fetch").
 
-    `url` is absolute. `send` takes a method, a URL and headers, and returns the server's
-    response. It is called once for each HTTP request, preflights and redirects included.
+    `url` is absolute. `send` is called once for each HTTP request, preflights and redirects
+    included.
     """
     page = request.origin
     exchanges: list[Exchange] = []

@@ -6,7 +6,7 @@ import webbrowser
 from dataclasses import asdict
 
 import click
-from flask import Flask, current_app
+from flask import current_app
 from flask.cli import AppGroup
 
 from . import show
@@ -20,7 +20,7 @@ from .arguments import (
     page_request,
     url_path,
 )
-from .explain import Explanation, OtherHost, as_text, explain, printable
+from .explain import Explanation, OtherHost, as_text, explain, own_url, printable
 from .playground import NoPlace, playground
 
 commands = AppGroup("cors", help="Show, explain and try the CORS policy.")
@@ -59,11 +59,12 @@ def explain_command(
     content_type: str | None,
     credentials: bool,
 ) -> None:
-    """Explain why a browser blocks a request to this app.
+    """Explain why a browser blocks a request to this app, or the app refuses it.
 
     Shows each step, what comes nearest in the policy, and what would allow the request. ORIGIN
     is the origin of the page, such as https://app.example.com. The app handles the request for
-    real, so a DELETE deletes. Exits with 0 if the request is allowed, 1 if it is blocked.
+    real, so a DELETE deletes. Exits with 0 if the request is allowed, and with 1 if the browser
+    blocks it or the API refuses it.
 
     \b
     Example:
@@ -101,12 +102,13 @@ def probe_command(
     credentials: bool,
     timeout: float,
 ) -> None:
-    """Explain why a browser blocks a request to a deployed API.
+    """Explain why a browser blocks a request to a deployed API, or the API refuses it.
 
     Finds what a proxy, cache or certificate breaks. URL is the API's, and ORIGIN is the origin of
     the page. The API handles the request for real, so a DELETE deletes. A second request, from
     https://probe.invalid, checks that strangers are refused. Exits with 0 if the request is
-    allowed, with or without warnings, and with 1 if it is blocked or no response comes.
+    allowed, with or without warnings, and with 1 if it is blocked or refused, or if no response
+    comes.
 
     \b
     Example:
@@ -124,7 +126,7 @@ def probe_command(
     check_other_origin(url, origin)
     request = page_request(origin, method, headers, content_type, credentials)
     try:
-        explanation = probe(current_app.extensions["cors_policy"], url, request, timeout)
+        explanation = probe(current_app, url, request, timeout)
     except Unreachable as error:
         raise click.ClickException(printable(str(error))) from None
     finish(context, explanation)
@@ -163,12 +165,7 @@ def playground_command(api: str | None, no_open: bool) -> None:
 
 
 def finish(context: click.Context, explanation: Explanation) -> None:
-    """Print an explanation, and exit with 0 if the request is allowed, 1 if it is blocked."""
+    """Print an explanation, and exit with 0 if the request is allowed, 1 if it is not."""
     for line in as_text(explanation):
         click.echo(line)
-    context.exit(0 if explanation.outcome.allowed else 1)
-
-
-def own_url(app: Flask) -> str:
-    """Return where `flask run` serves the app."""
-    return f"http://localhost:{app.config.get('RUN_PORT', 5000)}"
+    context.exit(0 if explanation.allowed else 1)

@@ -1,4 +1,4 @@
-"""What a browser does with a request to this app, step by step, and why it blocks the request."""
+"""What a browser and this app do with a request, step by step, and why one of them says no."""
 
 import json
 import logging
@@ -6,32 +6,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from flask import Flask
 from werkzeug.http import HTTP_STATUS_CODES
 
-from app.cors import Policy, log
+from app.cors import log
 
-from .advice import Advice, policy_advice
+from .advice import Advice, in_force, policy_advice, refusal
 from .browser import Exchange, Headers, Outcome, PageRequest, Response, fetch
 from .chromium import console_message
+from .metadata import with_metadata
 
 is_explaining: ContextVar[bool] = ContextVar("is_explaining", default=False)
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A page's request, its outcome, and what to change if a browser blocks it.
+    """A page's request, its outcome, and what to change if it is not allowed.
 
-    `warnings` are about the API, whether the request is allowed or not.
+    It is blocked by the browser or refused by the API, which may let the page read why: then
+    `refused` says it. `warnings` are about the API, whether the request is allowed or not.
     """
 
     request: PageRequest
     url: str
     outcome: Outcome
+    refused: str | None
     advice: Advice | None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> bool:
+        return self.outcome.allowed and self.refused is None
 
     @property
     def console(self) -> str | None:
@@ -49,7 +56,6 @@ def explain(app: Flask, url: str, request: PageRequest) -> Explanation:
     The app handles the request for real. Raises OtherHost if it redirects to another host.
     """
     client = app.test_client(use_cookies=False)
-    policy: Policy = app.extensions["cors_policy"]
 
     def send(method: str, url_now: str, headers: Headers) -> Response:
         if urlsplit(url_now).netloc != urlsplit(url).netloc:
@@ -57,14 +63,35 @@ def explain(app: Flask, url: str, request: PageRequest) -> Explanation:
                 f"{url} redirects to {url_now}, on another host: use `flask cors probe` instead"
             )
         response = client.open(
-            url_now, method=method, headers=list(headers), data=body(method, headers)
+            url_now,
+            base_url=urljoin(url_now, "/"),
+            method=method,
+            headers=list(headers),
+            data=body(method, headers),
         )
-        return Response(response.status_code, tuple(response.headers))
+        # Only a refusal's body is needed, and others may have no end.
+        its_body = response.get_data() if response.status_code == 403 else b""
+        return Response(response.status_code, tuple(response.headers), its_body)
 
     with explained_not_logged():
-        outcome = fetch(url, request, send)
-    advice = None if outcome.allowed else policy_advice(policy, request, outcome.verdict)
-    return Explanation(request, url, outcome, advice)
+        outcome = fetch(url, request, with_metadata(send, request.origin))
+    return conclude(app, url, request, outcome)
+
+
+def conclude(app: Flask, url: str, request: PageRequest, outcome: Outcome) -> Explanation:
+    """Return the explanation of what this app answered."""
+    last = outcome.exchanges[-1] if outcome.exchanges else None
+    found = in_force(app, last.url if last else url)
+    refused = refusal(last, found.policy) if last else None
+    if outcome.allowed and refused is None:
+        return Explanation(request, url, outcome, None, None)
+    advice = policy_advice(found, request, outcome.verdict, refused is not None)
+    return Explanation(request, url, outcome, refused, advice)
+
+
+def own_url(app: Flask) -> str:
+    """Return where `flask run` serves the app."""
+    return f"http://localhost:{app.config.get('RUN_PORT', 5000)}"
 
 
 @contextmanager
@@ -115,21 +142,35 @@ def step(number: int, sent: Exchange) -> Iterator[str]:
 
 
 def conclusion(explanation: Explanation) -> Iterator[str]:
-    verdict = explanation.outcome.verdict
-    if verdict.allowed:
+    verdict, advice = explanation.outcome.verdict, explanation.advice
+    if explanation.allowed:
         yield "Allowed: the page may read the response."
-        return
-    assert verdict.block is not None and explanation.advice is not None
-    where = "the preflight" if verdict.during_preflight else "the request"
-    yield f"Blocked at {where}: {verdict.block.value}."
+    elif explanation.refused is not None:
+        yield f"Refused by the API, before its code ran: {explanation.refused}."
+        if verdict.block is None:
+            yield "The page may read this answer: the browser blocks nothing."
+        else:
+            yield f"The browser hides this answer: {verdict.block.value}."
+    elif verdict.block is not None:
+        where = "the preflight" if verdict.during_preflight else "the request"
+        yield f"Blocked by the browser at {where}: {verdict.block.value}."
     if explanation.console:
         yield f"Chromium's console: {explanation.console}"
-    yield ""
-    yield f"Why: {explanation.advice.reason}"
-    if explanation.advice.commands:
-        *for_good, variable = explanation.advice.commands
-        yield from (f"To allow it: {command}" for command in for_good)
-        yield f"{'Or for' if for_good else 'To allow it in'} one deployment: {variable}"
+    if advice is not None:
+        yield ""
+        yield f"Why: {advice.reason}"
+        yield from ways(advice)
+
+
+def ways(advice: Advice) -> Iterator[str]:
+    """Yield what to do to allow a request: for good, and in one deployment."""
+    if advice.command:
+        yield f"To allow it: {advice.command}"
+    if advice.line:
+        yield f"To allow it, write in app/settings.py: {advice.line}"
+    if advice.variable:
+        for_good = advice.command or advice.line
+        yield f"{'Or for' if for_good else 'To allow it in'} one deployment: {advice.variable}"
 
 
 def is_preflight(headers: Headers) -> bool:

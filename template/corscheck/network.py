@@ -4,7 +4,6 @@ It needs urllib3, which is a dev dependency: the API itself runs without it.
 """
 
 import ssl
-from collections.abc import Callable
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -12,10 +11,11 @@ from urllib3 import HTTPHeaderDict, PoolManager, exceptions
 
 from app.cors import rules
 
-from .browser import Headers, Response
+from .browser import Headers, Response, Send
 from .explain import body
 
-Send = Callable[[str, str, Headers], Response]
+# A refusal is a few lines of JSON.
+MAX_BODY = 4096
 
 # Why a browser rejects a certificate, by OpenSSL's verify code.
 CERTIFICATE_FAULTS = {
@@ -37,10 +37,10 @@ class Unreachable(Exception):
 
 
 def sender(timeout: float) -> Send:
-    """Return a function that sends one request and returns the response without its body.
+    """Return a function that sends one request, and returns the response without its body.
 
-    `timeout` is in seconds, for the connection and again for the response. The function raises
-    Unreachable.
+    Only of a 403 is the body read, since it may be the API's refusal. `timeout` is in seconds,
+    for the connection and again for the response. The function raises Unreachable.
     """
     pool = PoolManager()
 
@@ -57,11 +57,12 @@ def sender(timeout: float) -> Send:
                 redirect=False,
                 preload_content=False,
             )
+            with closing(response):
+                its_body = response.read(MAX_BODY) if response.status == 403 else b""
         except exceptions.HTTPError as error:
             fault = network_fault(error, url, timeout)
             raise Unreachable(f"{method} {rules.show(url)}: {fault}") from None
-        with closing(response):
-            return Response(response.status, tuple(response.headers.iteritems()))
+        return Response(response.status, tuple(response.headers.iteritems()), its_body)
 
     return send
 

@@ -14,13 +14,17 @@ from jinja2.utils import htmlsafe_json_dumps
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from app.cors import Policy
+from app.cors.middleware import REFUSED
 from app.cors.origins import is_loopback, split_origin
 
-from .advice import advise_change
+from .advice import Advice, InForce, advise_change, in_force
 from .browser import DEFAULT_PORTS, PageRequest
 from .explain import OtherHost, as_text, explain
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+# What the table of requests calls.
+PATH = "/api/echo"
 
 # Where browsers look for localhost, and for every name under it.
 LOCALHOST = ("127.0.0.1", "::1")
@@ -38,7 +42,7 @@ def playground(app: Flask, api: str) -> tuple[str, BaseWSGIServer]:
 
     `api` is the origin that the page calls. Raises NoPlace.
     """
-    listener, origin = listen(app.extensions["cors_policy"])
+    listener, origin = listen(in_force(app, PATH))
     page = page_app(app, origin, api)
     with listener:  # the server duplicates it
         address, port = listener.getsockname()[:2]
@@ -52,8 +56,9 @@ class QuietHandler(WSGIRequestHandler):
         pass
 
 
-def listen(policy: Policy) -> tuple[socket.socket, str]:
+def listen(found: InForce) -> tuple[socket.socket, str]:
     """Return a socket at the first origin where the page can be, and that origin."""
+    policy = found.policy
     origins = ("http://localhost:*",) if policy.is_public else policy.origins
     local = [origin for origin in origins if is_loopback(origin)]
     plain = [origin for origin in local if origin.startswith("http://")]
@@ -72,8 +77,8 @@ def listen(policy: Policy) -> tuple[socket.socket, str]:
     elif secure:
         cause = f"a page at {secure[0]} needs a certificate. Allow an origin over plain http"
     else:
-        cause = "the policy allows no page on this machine. Allow one"
-    raise NoPlace(f"{cause}:\n{how_to_allow_another(policy)}")
+        cause = f"{found.name} allows no page on this machine. Allow one"
+    raise NoPlace(f"{cause}:\n{how_to_allow_another(found)}")
 
 
 def listen_at(origin: str) -> tuple[socket.socket, str]:
@@ -101,24 +106,24 @@ def is_taken(address: str, port: int) -> bool:
     return False
 
 
-def how_to_allow_another(policy: Policy) -> str:
-    """Return commands that allow a page on this machine: for good, and in two shells only."""
-    ports = (port for port in USUAL_PORTS if f"http://localhost:{port}" not in policy.origins)
+def how_to_allow_another(found: InForce) -> str:
+    """Return what allows a page on this machine: for good, and in two shells only."""
+    allowed = found.policy.origins
+    ports = (port for port in USUAL_PORTS if f"http://localhost:{port}" not in allowed)
     port = next((port for port in ports if not is_taken("localhost", port)), USUAL_PORTS[-1])
-    origins = [*policy.origins, f"http://localhost:{port}"]
-    *for_good, variable = advise_change(policy, "origins", origins, "").commands
-    return (
-        f"  {'  '.join(for_good)}\n"
-        "Or only in two shells:\n"
-        f"  {variable} flask run\n"
-        f"  {variable} flask cors playground"
-    )
+    change = advise_change(found, "origins", [*allowed, f"http://localhost:{port}"], "")
+    commands = f"  {change.variable} flask run\n  {change.variable} flask cors playground"
+    if change.command:
+        return f"  {change.command}\nOr only in two shells:\n{commands}"
+    if change.line:
+        return f"  {change.line}\nin app/settings.py. Or only in two shells:\n{commands}"
+    return commands
 
 
 def page_app(app: Flask, origin: str, api: str) -> Flask:
     """Return the app that serves the page, and explains to it what the browser blocks."""
     token = secrets.token_urlsafe()
-    html = page_html(app.extensions["cors_policy"], api, token)
+    html = page_html(in_force(app, PATH).policy, api, token)
     page = Flask(__name__, static_folder=None)
 
     @page.before_request
@@ -145,11 +150,14 @@ def page_app(app: Flask, origin: str, api: str) -> Flask:
 
 
 def page_html(policy: Policy, api: str, token: str) -> str:
+    methods = list(dict.fromkeys((*METHODS, *policy.methods)))
     data = {
         "api": api,
         "token": token,
-        "methods": list(dict.fromkeys((*METHODS, *policy.methods))),
-        "listed": policy.methods,
+        "path": PATH,
+        "refused": REFUSED,
+        "methods": methods,
+        "listed": [method for method in methods if policy.allows_method(method)],
     }
     html = Path(__file__).with_name("playground.html").read_text(encoding="utf-8")
     return html.replace("TOKEN", token).replace("DATA", htmlsafe_json_dumps(data))
@@ -167,17 +175,23 @@ def security_headers(token: str) -> dict[str, str]:
 
 
 def explanation_as_json(app: Flask, url: str, sent: PageRequest) -> dict[str, Any]:
-    """Return why a browser blocks a request that the page sent, and what would allow it."""
+    """Return why a request of the page is blocked or refused, and what would allow it."""
     try:
         explanation = explain(app, url, sent)
     except OtherHost as error:
-        return {"why": str(error), "commands": [], "steps": []}
-    steps = list(as_text(explanation))
-    if explanation.advice is None:
-        why = (
-            "the app here allows this request: the API that runs has other settings or older code,"
-            " or a proxy changes its headers"
-        )
-        return {"why": why, "commands": [], "steps": steps}
-    advice = explanation.advice
-    return {"why": advice.reason, "commands": advice.commands, "steps": steps}
+        return {"why": str(error), "refused": False, "changes": [], "steps": []}
+    advice = explanation.advice or Advice(
+        "the app here allows this request: the API that runs has other settings or older code, or"
+        " a proxy changes its headers"
+    )
+    changes = {
+        "for good": advice.command,
+        "in app/settings.py": advice.line,
+        "to try it": advice.variable,
+    }
+    return {
+        "why": advice.reason,
+        "refused": explanation.refused is not None,
+        "changes": [change for change in changes.items() if change[1]],
+        "steps": list(as_text(explanation)),
+    }

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from flask import Flask
 from flask_cors import CORS
@@ -11,27 +12,42 @@ from werkzeug.http import parse_cache_control_header
 
 from app.cors import Policy, init_app, rules
 
-from .advice import Advice
-from .browser import Outcome, PageRequest, Response, fetch, page_headers, preflight_headers
+from .advice import Advice, in_force, refusal
+from .browser import (
+    Outcome,
+    PageRequest,
+    Response,
+    Send,
+    fetch,
+    page_headers,
+    preflight_headers,
+)
 from .explain import Explanation, explain
-from .network import Send, Unreachable, sender
+from .metadata import with_metadata
+from .network import Unreachable, sender
 from .proxies import proxy_advice, varies
 
 # An origin that no page can have (RFC 6761, section 6.4).
 STRANGER = "https://probe.invalid"
 
 
-def probe(policy: Policy, url: str, request: PageRequest, timeout: float) -> Explanation:
+def probe(app: Flask, url: str, request: PageRequest, timeout: float) -> Explanation:
     """Send a request to a deployed API as a browser would, and explain the outcome.
 
     The API handles the request for real. A second request, from an origin that no page has, is a
-    GET, a HEAD or a preflight. `policy` is the policy here, and the deployed one may differ.
+    GET, a HEAD or a preflight. The policy here is `app`'s, and the deployed one may differ.
     `timeout` is in seconds, for the connection and again for the response. Raises Unreachable.
     """
     send = sender(timeout)
-    outcome = fetch(url, request, send)
-    local = advice_here(policy, request)
-    advice = None if outcome.allowed else proxy_advice(request, outcome, local)
+    host = urlsplit(url).netloc
+    outcome = fetch(url, request, with_metadata(send, request.origin))
+    own = [sent.url for sent in outcome.exchanges if urlsplit(sent.url).netloc == host]
+    url_here = own[-1] if own else url
+    local = advice_here(app, url_here, request)
+    policy = in_force(app, url_here).policy
+    refused = refusal(outcome.exchanges[-1], policy) if outcome.exchanges else None
+    is_allowed = outcome.allowed and refused is None
+    advice = None if is_allowed else proxy_advice(request, outcome, local)
     warnings = []
     if local is not None and local is not advice:
         warnings.append(f"the policy here does not allow this: {local.reason}")
@@ -39,19 +55,25 @@ def probe(policy: Policy, url: str, request: PageRequest, timeout: float) -> Exp
         stranger = response_to_stranger(outcome.exchanges[-1].url, request, send)
         warnings += cache_warnings(outcome)
         warnings += stranger_warnings(policy, stranger)
-    return Explanation(request, url, outcome, advice, tuple(warnings))
+    return Explanation(request, url, outcome, refused, advice, tuple(warnings))
 
 
-def advice_here(policy: Policy, request: PageRequest) -> Advice | None:
-    """Return why the policy here blocks a request, None if it allows it."""
-    app = Flask(__name__)
-    init_app(app, policy, CORS(**policy.flask_cors_options()))
-    return explain(app, "http://localhost/", request).advice
+def advice_here(app: Flask, url: str, request: PageRequest) -> Advice | None:
+    """Return why the policy here does not allow a request, None if it does.
+
+    No code of the app runs: where the policy allows the request, an empty app answers.
+    """
+    policy: Policy = app.extensions["cors_policy"]
+    empty = Flask(__name__, static_folder=None)
+    empty.config["CORS_PATHS"] = app.config.get("CORS_PATHS")
+    init_app(empty, policy, CORS(**policy.flask_cors_options()))
+    return explain(empty, f"https://api.invalid{urlsplit(url).path}", request).advice
 
 
 def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response | None:
     """Return how the API responds to an unknown page, by a request that changes nothing."""
     stranger = replace(request, origin=STRANGER, preflight=True)
+    send = with_metadata(send, STRANGER)
     with suppress(Unreachable):
         if request.method in ("GET", "HEAD"):
             return send(request.method, url, (("Origin", STRANGER), *page_headers(stranger)))

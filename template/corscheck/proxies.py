@@ -6,7 +6,7 @@ from werkzeug.http import parse_list_header
 
 from app.cors import rules
 
-from .advice import Advice
+from .advice import Advice, refusal_in
 from .browser import REDIRECTS, Block, Exchange, Outcome, PageRequest, Response
 
 # Why something in front of the API answers instead of it, and what to do.
@@ -27,7 +27,7 @@ FOREIGN_STATUS = {
 
 
 def proxy_advice(request: PageRequest, outcome: Outcome, local: Advice | None) -> Advice:
-    """Return why the response of a deployed API is blocked, and what to change.
+    """Return why the response of a deployed API is blocked or refused, and what to change.
 
     `local` says why the policy here blocks the request, None if it allows it.
     """
@@ -103,8 +103,9 @@ def redirected(url: str, target: str, preflight: bool) -> str:
 
 
 def is_from_api(response: Response) -> bool:
-    """Return whether a response has a header that this app sends with every response."""
-    return response.get("access-control-allow-origin") is not None or varies(response)
+    """Return whether a response has a header that this app sends always, or is its refusal."""
+    has_header = response.get("access-control-allow-origin") is not None or varies(response)
+    return has_header or refusal_in(response) is not None
 
 
 def varies(response: Response) -> bool:

@@ -2,18 +2,19 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from dotenv import dotenv_values, find_dotenv
 from flask import Config, Flask
 
-from app.cors import Policy, rules
-from app.cors.origins import is_loopback, split_origin
+from app.cors import Policy
+from app.cors.parse import PARSERS
 
-# How long Chromium caches a preflight at most, in seconds. Only Firefox caches them for longer.
-CHROMIUM_MAX_AGE = 7200
+from .explain import own_url
+from .risks import notes, risks, risks_of_paths
 
 
 @dataclass(frozen=True)
@@ -25,25 +26,49 @@ class Setting:
 
 @dataclass(frozen=True)
 class Report:
-    """The settings in app/answers.py as the app uses them, and what to know about them."""
+    """The policy and the session cookie as the app uses them, and what to know about them.
+
+    Each path in CORS_PATHS has all parts of its policy; `own` are those that it does not inherit.
+    """
 
     settings: list[Setting]
+    own: dict[str, list[str]]
     warnings: list[str]
     notes: list[str]
 
 
 def report(app: Flask) -> Report:
     policy: Policy = app.extensions["cors_policy"]
-    used = {f"CORS_{name.upper()}": value for name, value in asdict(policy).items()}
+    used: dict[str, Any] = {f"CORS_{name.upper()}": part for name, part in parts(policy).items()}
+    used["CORS_PATHS"] = {path: parts(own) for path, own in policy.paths.items()}
     answers = from_object(app, "app.answers")
     return Report(
         [
             Setting(name, used.get(name, app.config.get(name)), source(app, name))
             for name in [*used, *(name for name in answers if name not in used)]
         ],
-        [*origin_warnings(policy, app.debug), *other_warnings(policy)],
-        list(notes(policy)),
+        own_parts(app, policy),
+        [*risks(policy, app.debug), *risks_of_paths(policy, app.debug)],
+        list(notes(policy, own_url(app))),
     )
+
+
+def parts(policy: Policy) -> dict[str, Any]:
+    return {name: getattr(policy, name) for name in PARSERS}
+
+
+def own_parts(app: Flask, policy: Policy) -> dict[str, list[str]]:
+    """Return the parts that each path does not inherit: what is written, and what follows."""
+    paths = app.config.get("CORS_PATHS") or {}
+    written = {path.rstrip("/"): entry for path, entry in paths.items()}
+    return {
+        path: [
+            name
+            for name, value in parts(own).items()
+            if name in written[path] or value != getattr(policy, name)
+        ]
+        for path, own in policy.paths.items()
+    }
 
 
 def from_object(app: Flask, name: str) -> Config:
@@ -64,7 +89,9 @@ def source(app: Flask, name: str) -> str:
         config = from_object(app, module)
         if name in config and value == config[name]:
             return f"{module.replace('.', '/')}.py"
-    return "create_app"
+    if name not in app.config:
+        return "default"
+    return "dev.py" if name.startswith("SESSION_") and "dev" in sys.modules else "create_app"
 
 
 def as_flask_reads(text: str) -> Any:
@@ -74,56 +101,32 @@ def as_flask_reads(text: str) -> Any:
         return text
 
 
-def origin_warnings(policy: Policy, debug: bool) -> Iterator[str]:
-    """Yield origins that are valid, but rarely right in production."""
-    if policy.is_public:
-        yield "every site can read the API's responses"
-    for origin in policy.origins:
-        if is_loopback(origin):
-            # The table of rules has notes on apps' origins, which are right in production too.
-            if not debug and not any(rules.notes(origin)):
-                yield f"{origin}: fine in development; remove it in production"
-        elif origin.startswith("http://"):
-            yield f"{origin}: anyone on the network can change a page that is sent over plain http"
-        if "*" in split_origin(origin)[1]:
-            yield from (f"{origin}: {note}" for note in rules.notes(origin))
-            if policy.supports_credentials:
-                yield f"{origin}: any host that matches, even a forgotten one, can act as the user"
-
-
-def other_warnings(policy: Policy) -> Iterator[str]:
-    """Yield what else is valid, but rarely right in production."""
-    if policy.supports_credentials and len(policy.origins) > 10:
-        yield f"{len(policy.origins)} origins can each act as a logged-in user"
-    if "POST" not in policy.methods:
-        yield (
-            "POST is not allowed, but browsers send a simple POST without a preflight: make sure"
-            " that no route accepts it"
-        )
-    if policy.max_age > CHROMIUM_MAX_AGE:
-        yield (
-            f"preflights may be cached for {policy.max_age} s, but Chromium caches them for at most"
-            f" {CHROMIUM_MAX_AGE} s, and Safari for 600 s"
-        )
-
-
-def notes(policy: Policy) -> Iterator[str]:
-    """Yield what to know about an origin, e.g. which origin the same app has on other systems."""
-    for origin in policy.origins:
-        if "*" not in origin:
-            yield from (f"{origin}: {note}" for note in rules.notes(origin))
-
-
 def as_text(shown: Report) -> Iterator[str]:
     """Yield the report's lines, for a person to read."""
     for setting in shown.settings:
         yield f"{setting.name}  ({setting.source})"
-        if isinstance(setting.value, tuple):
-            between = "\n  " if setting.name == "CORS_ORIGINS" else ", "
-            yield f"  {between.join(setting.value) or 'none'}"
-        elif isinstance(setting.value, bool):
-            yield f"  {str(setting.value).lower()}"
+        if setting.name == "CORS_PATHS":
+            yield from path_lines(setting.value, shown.own)
+        elif setting.name == "CORS_ORIGINS":
+            yield from (f"  {origin}" for origin in setting.value)
         else:
-            yield f"  {setting.value}"
+            yield f"  {in_one_line(setting.value)}"
     yield from (f"Warning: {warning}" for warning in shown.warnings)
     yield from (f"Note: {note}" for note in shown.notes)
+
+
+def path_lines(paths: dict[str, dict[str, Any]], own: dict[str, list[str]]) -> Iterator[str]:
+    """Yield the policy of each path, with what it has in common with the whole API's marked."""
+    for path, policy in paths.items():
+        yield f"  {path}"
+        for name, value in policy.items():
+            inherited = "" if name in own[path] else "  (inherited)"
+            yield f"    {name}: {in_one_line(value)}{inherited}"
+    if not paths:
+        yield "  none"
+
+
+def in_one_line(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -3,7 +3,6 @@
 import shlex
 import warnings
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,9 +43,7 @@ def test_app_follows_the_answers(record: dict[str, Any]) -> None:
     config = {f"CORS_{name.upper()}": record.get(asked) for name, asked in QUESTIONS.items()}
     recorded = read(".copier-answers.yml", config)
     differ = [
-        field.name
-        for field in fields(Policy)
-        if in_any_order(field.name, actual) != in_any_order(field.name, recorded)
+        name for name in QUESTIONS if in_any_order(name, actual) != in_any_order(name, recorded)
     ]
     if differ:
         data = " ".join(f"-d {shlex.quote(as_answer(name, actual))}" for name in differ)
@@ -55,6 +52,21 @@ def test_app_follows_the_answers(record: dict[str, Any]) -> None:
             f"  copier update --vcs-ref=:current: --defaults {data}",
             "To use the recorded answers, write them into app/answers.py:",
             *(f"  {as_setting(name, recorded)}" for name in differ),
+        )
+
+
+def test_session_cookie_follows_the_answers(record: dict[str, Any]) -> None:
+    crosses_sites = record.get("allow_credentials") and not record.get("frontends_share_site")
+    expected = {
+        "SESSION_COOKIE_SECURE": True,
+        "SESSION_COOKIE_SAMESITE": "None" if crosses_sites else "Lax",
+        "SESSION_COOKIE_PARTITIONED": bool(crosses_sites),
+    }
+    if {name: getattr(answers, name, None) for name in expected} != expected:
+        fail(
+            "To use the recorded answers, write them into app/answers.py:",
+            *(f"  {name} = {value!r}" for name, value in expected.items()),
+            "To send the cookie otherwise, set these in app/settings.py instead.",
         )
 
 

@@ -20,7 +20,7 @@ def test_show() -> None:
 @pytest.mark.parametrize("origin", [ALLOWED[0], STRANGERS[0]])
 def test_explain(caplog: pytest.LogCaptureFixture, origin: str) -> None:
     with caplog.at_level(logging.WARNING, "app.cors"):
-        arguments = ["explain", origin, "GET", "/"]
+        arguments = ["explain", origin, answers.CORS_METHODS[0], "/"]
         result = bare_app().test_cli_runner().invoke(corscheck.commands, arguments)
     assert result.exit_code == (0 if origin == ALLOWED[0] or PUBLIC else 1), result.output
     assert not [record for record in caplog.records if record.name.startswith("app.cors")]

@@ -1,13 +1,13 @@
 import pytest
 from flask import Flask, Response, abort, request
-from pages import ALLOWED, bare_app
+from pages import ALLOWED, METHODS, bare_app
 from werkzeug.exceptions import HTTPException
 
 from app import errors
 
 
 def app_with_errors(debug: bool = False) -> Flask:
-    app = bare_app(DEBUG=debug, MAX_CONTENT_LENGTH=1)
+    app = bare_app(DEBUG=debug, MAX_CONTENT_LENGTH=1, CORS_METHODS=METHODS)
     errors.init_app(app)
     app.add_url_rule("/fails", "fails", lambda: str(1 // 0))
     app.add_url_rule("/reads", "reads", lambda: str(request.get_json()), methods=["POST"])

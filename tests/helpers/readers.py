@@ -12,7 +12,7 @@ from typing import Any
 
 from copier._main import Worker
 
-from app.cors import Policy, PolicyError, origins, policy, rules
+from app.cors import Policy, PolicyError, origins, parse, rules
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -35,10 +35,10 @@ READ, PROBLEMS = includes("read", "problems")
 
 # A section of cases.yml with the table's kind, how the start reads a list, and its example.
 SECTIONS: dict[str, tuple[str, Callable[[Any], Listed], str]] = {
-    "origins": ("origin", policy.parse_origins, "https://app.example.com"),
-    "methods": ("method", policy.parse_methods, "GET, POST"),
-    "allowed_headers": ("allowed header", policy.parse_allow_headers, "Content-Type"),
-    "exposed_headers": ("exposed header", policy.parse_expose_headers, "X-Request-ID"),
+    "origins": ("origin", parse.parse_origins, "https://app.example.com"),
+    "methods": ("method", parse.parse_methods, "GET, POST"),
+    "allowed_headers": ("allowed header", parse.parse_allow_headers, "Content-Type"),
+    "exposed_headers": ("exposed header", parse.parse_expose_headers, "X-Request-ID"),
 }
 
 

@@ -50,6 +50,13 @@ HEADERS: dict[str, dict[str, Any]] = {
     "any": {"allowed_headers": ["*", "Authorization"], "exposed_headers": "any"},
 }
 
+# With credentials, whether the frontends are on the API's site. The first is worked out.
+SITES: list[dict[str, Any]] = [
+    {},
+    {"frontends_share_site": True},
+    {"frontends_share_site": False},
+]
+
 
 def combinations() -> dict[str, dict[str, Any]]:
     """Return the answers of each combination by name, without those that are refused."""
@@ -68,6 +75,7 @@ def combinations() -> dict[str, dict[str, Any]]:
             "allowed_methods": METHODS[methods],
             "allow_credentials": credentials,
             **HEADERS[chosen],
+            **(SITES[number // 8 % len(SITES)] if credentials else {}),
         }
     return found
 

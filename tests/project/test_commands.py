@@ -140,7 +140,7 @@ def test_show_as_a_table(cors: Commands) -> None:
             },
             "11 origins can each act as a logged-in user",
         ),
-        ({"FLASK_CORS_METHODS": "GET"}, "POST is not allowed, but browsers send"),
+        ({"FLASK_CORS_PROTECTION": "false"}, "the protection is off: nothing is refused"),
         ({"FLASK_CORS_MAX_AGE": "86400"}, "86400 s, but Chromium caches them for at most 7200 s"),
     ],
 )
@@ -354,7 +354,7 @@ def test_explain_shows_each_step(cors: Commands) -> None:
     } <= set(step[5:])
     # What does not affect the verdict is not shown.
     assert "Content-Type" not in "".join(line.partition(":")[0] for line in step)
-    assert result.line("Blocked at the preflight:") == (
+    assert result.line("Blocked by the browser at the preflight:") == (
         "the method is not in Access-Control-Allow-Methods."
     )
     assert result.line("Chromium's console:") == (
@@ -403,7 +403,7 @@ def test_redirects(cors: Commands) -> None:
 def test_headers_of_a_view_change_no_verdict(cors: Commands) -> None:
     assert cors("explain", APP, "GET", "/api/own").exit_code == 0
     stranger = cors("explain", "https://zzz.test", "GET", "/api/own")
-    assert stranger.line("Blocked at the request:") == (
+    assert stranger.line("Blocked by the browser at the request:") == (
         "the response has no Access-Control-Allow-Origin."
     )
 

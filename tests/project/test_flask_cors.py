@@ -4,6 +4,7 @@ Each trap that the template removes is a function here, with the reason in its d
 corrects the answer of a plain app with flask-cors; every other difference fails.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,6 +22,10 @@ ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 ASKED_METHODS = [*ALL_METHODS, "get", "LETE", "PUT, DELETE", "QUERY"]
 ASKED_HEADERS = ["", "content-type", "x-csrf-token,x-evil", "Authorization, *", ",,"]
 PATHS = ["/", "/fails", "/slash", "/none"]
+METADATA_METHODS = ["GET", "HEAD", "POST", "DELETE"]
+SITES = ["same-origin", "none", "same-site", "cross-site"]
+MODES = ["cors", "no-cors", "navigate"]
+OWN = "https://api.example.com"
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,17 @@ def matches_in_any_case(policy: cors.Policy, request: Request, plain: Answer) ->
 
 
 def varies_only_sometimes(policy: cors.Policy, request: Request, plain: Answer) -> Answer:
-    """Without `Vary`, a cache may give a page the response that was for another origin."""
-    return plain if policy.is_public else replace(plain, vary=plain.vary | {"origin"})
+    """Without `Vary`, a cache gives the copy that one page got to a page on another origin.
+
+    Where a page may not GET, what a person gets by the address bar is not what a page gets.
+    """
+    if policy.is_public and "GET" in policy.methods:
+        return plain
+    return replace(plain, vary=plain.vary | {"origin"})
 
 
 def speaks_of_private_networks(policy: cors.Policy, request: Request, plain: Answer) -> Answer:
-    """Browsers treat `false` and a missing header alike, and no longer send the request's."""
+    """`false` and no header are the same to a browser; the request header is history."""
     kept = [header for header in plain.cors if header[0] != "access-control-allow-private-network"]
     return replace(plain, cors=tuple(kept))
 
@@ -78,8 +88,8 @@ def leaves_preflights_to_the_app(policy: cors.Policy, request: Request, plain: A
 
 
 def hides_what_is_allowed(policy: cors.Policy, request: Request, plain: Answer) -> Answer:
-    """It lists the methods only if the requested one is a part of that text, and only the headers
-    that are requested. A browser then cannot say which one is missing.
+    """It lists the methods only if the one that is asked for is a part of their text, and of the
+    headers those that are asked for: a browser then cannot say which one is missing.
     """
     if not is_preflight(request) or not plain.cors:
         return plain
@@ -88,11 +98,37 @@ def hides_what_is_allowed(policy: cors.Policy, request: Request, plain: Answer) 
 
 
 def lets_safelisted_methods_pass(policy: cors.Policy, request: Request, plain: Answer) -> Answer:
-    """Browsers do not check GET, HEAD and POST against the list: only a status says no."""
+    """Browsers do not check GET, HEAD and POST against the list: only a status says no.
+
+    HEAD is not listed on its own: it shows less than GET.
+    """
     asked = request.values("access-control-request-method")
-    if is_preflight(request) and asked[0] in {"GET", "HEAD", "POST"} - {*policy.methods}:
+    if is_preflight(request) and asked[0] in {"GET", "HEAD", "POST"} - listed(policy):
         return replace(plain, status=403, others=(("Content-Length", "0"),))
     return plain
+
+
+def runs_whatever_a_page_sends(policy: cors.Policy, request: Request, plain: Answer) -> Answer:
+    """It keeps pages from reading only: a form on any site still makes the API act, with the
+    user's cookies, and a page that is allowed needs no preflight for a POST that is not.
+    """
+    if is_preflight(request) or not from_foreign_page(request):
+        return plain
+    trusted = bool(plain.cors)
+    if request.method in ("GET", "HEAD", "OPTIONS"):
+        # Links, images and the like only read, and no page can read them; neither can strangers.
+        fetched = request.values("origin") and request.values("sec-fetch-mode") in ([], ["cors"])
+        trusts_too_much = trusted and fetched and request.method not in listed(policy)
+    else:
+        trusts_too_much = not trusted or request.method not in listed(policy)
+    if not trusts_too_much:
+        return plain
+    detail = "the origin is not allowed"
+    if trusted:
+        detail = f"the method is not among {', '.join(policy.methods)}"
+    body = json.dumps({"title": "Refused by the CORS policy", "status": 403, "detail": detail})
+    others = (("Content-Type", "application/problem+json"), ("Content-Length", str(len(body))))
+    return replace(plain, status=403, others=others)
 
 
 TRAPS = [
@@ -102,11 +138,22 @@ TRAPS = [
     leaves_preflights_to_the_app,
     hides_what_is_allowed,
     lets_safelisted_methods_pass,
+    runs_whatever_a_page_sends,
 ]
 
 
 def is_preflight(request: Request) -> bool:
     return request.method == "OPTIONS" and bool(request.values("access-control-request-method"))
+
+
+def listed(policy: cors.Policy) -> set[str]:
+    return {*policy.methods, *(["HEAD"] if "GET" in policy.methods else [])}
+
+
+def from_foreign_page(request: Request) -> bool:
+    if site := request.values("sec-fetch-site"):
+        return site not in (["same-origin"], ["none"])
+    return request.values("origin") not in ([], [OWN])
 
 
 def in_order(policy: cors.Policy, request: Request) -> tuple[tuple[str, str], ...]:
@@ -124,7 +171,7 @@ def in_order(policy: cors.Policy, request: Request) -> tuple[tuple[str, str], ..
 def requests(policy: cors.Policy) -> Iterator[Request]:
     allowed = policy.example()
     origins = [None, allowed, "https://evil.example", f"{allowed}.evil.example", allowed.upper()]
-    origins += ["", "null", *(origin for origin in policy.origins if origin != "*")]
+    origins += ["", "null", OWN, *(origin for origin in policy.origins if origin != "*")]
     for origin in origins:
         headers = () if origin is None else (("Origin", origin),)
         for method in (*ALL_METHODS, "QUERY"):
@@ -141,6 +188,9 @@ def requests(policy: cors.Policy) -> Iterator[Request]:
         private = ("Access-Control-Request-Private-Network", "true")
         yield Request("OPTIONS", "/", (*headers, asks, private))
         yield Request("GET", "/", (*headers, private))
+        for method, site, mode in product(METADATA_METHODS, SITES, MODES):
+            metadata = (("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", mode))
+            yield Request(method, "/", (*headers, *metadata))
 
 
 @cache

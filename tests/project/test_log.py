@@ -1,6 +1,8 @@
-"""The app's log: a line for each request that the policy makes a browser block, and no other."""
+"""The app's log: a line for each request that a browser blocks or the app refuses, and no other."""
 
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
@@ -60,8 +62,14 @@ def ask(app: Flask, method: str = "GET", path: str = "/", **headers: str) -> Non
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_line_for_each_blocked_request(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Except for a preflight that fails because of credentials: it does not show them."""
+    """But for a preflight's that is blocked for its credentials: it does not show them.
+
+    What needs no preflight reaches the app, which refuses it where it could change something or
+    where a page that is allowed uses a method that is not.
+    """
     app = make_app(**POLICIES[name])
+    policy = app.extensions["cors_policy"]
+    refused = 0
     client = app.test_client(use_cookies=False)
     origins = [ALLOWED, "https://a.example.net", STRANGER, "null"]
     methods = ["GET", "POST", "PUT", "PATCH"]
@@ -87,12 +95,24 @@ def test_line_for_each_blocked_request(name: str, caplog: pytest.LogCaptureFixtu
         app.wsgi_app.log.silent_until = 0  # type: ignore[attr-defined]
         outcome = fetch("http://localhost/", request, send)
         verdict, lines = outcome.verdict, caplog.messages
-        if verdict.block is None:
+        last = outcome.exchanges[-1]
+        trusted = policy.is_public or origin not in (STRANGER, "null")
+        may = method in policy.methods if trusted else method == "GET"
+        if last.method != "OPTIONS":
+            assert last.response.status == (200 if may else 403), request
+        if last.method != "OPTIONS" and not may:
+            (line,) = lines
+            start = f"CORS: refused {method} / from {origin}: "
+            reason = REASONS[Block.METHOD if trusted else Block.NO_ALLOW_ORIGIN]
+            assert line.startswith(start + reason), (request, line)
+            refused += 1
+        elif verdict.block is None:
             assert not lines, (request, lines)
         elif not (verdict.during_preflight and credentials):
             (line,) = lines
             start = f"CORS: a browser blocks {method} / from {origin}: "
             assert line.startswith(start + REASONS[verdict.block]), (request, line)
+    assert refused
 
 
 def test_lines_name_what_to_change(caplog: pytest.LogCaptureFixture) -> None:
@@ -102,55 +122,77 @@ def test_lines_name_what_to_change(caplog: pytest.LogCaptureFixture) -> None:
     asks |= {"Access_Control_Request_Method": "PUT"}
     ask(app, "OPTIONS", "/items", **asks, Access_Control_Request_Headers="content-type,x-other")
     ask(app, "POST", "/items", Origin=ALLOWED, Cookie="a=1")
+    ask(app, "GET", "/items", Origin=STRANGER)
     ask(app, "POST", "/items", Origin=STRANGER)
+    ask(app, "POST", "/items", Sec_Fetch_Site="cross-site")
+    ask(app, "GET", "/items", Origin=ALLOWED)
+    ask(app, "GET", "/items", Origin=STRANGER, Upgrade="websocket")
     assert caplog.messages == [
         f"CORS: a browser blocks PATCH /items from {ALLOWED}: the method is not among POST, PUT",
         f"CORS: a browser blocks PUT /items from {ALLOWED}: the header x-other is not allowed",
         f"CORS: a browser blocks POST /items from {ALLOWED}: credentials are not allowed",
-        f"CORS: a browser blocks POST /items from {STRANGER}: the origin is not allowed",
+        f"CORS: a browser blocks GET /items from {STRANGER}: the origin is not allowed",
+        f"CORS: refused POST /items from {STRANGER}: the origin is not allowed",
+        "CORS: refused POST /items from another site: the origin is not allowed",
+        f"CORS: refused GET /items from {ALLOWED}: the method is not among POST, PUT",
+        f"CORS: refused GET /items from {STRANGER}: the origin is not allowed",
     ]
     assert {(record.name, record.levelname) for record in caplog.records} == {
         ("app.cors.log", "WARNING")
     }
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.parametrize(
     "headers",
     [
         {},
         {"Origin": "https://localhost", "Host": "localhost"},  # behind a proxy that speaks TLS
         {"Origin": STRANGER, "Sec_Fetch_Site": "same-origin"},
-        {"Origin": STRANGER, "Sec_Fetch_Mode": "navigate"},
-        {"Origin": STRANGER, "Sec_Fetch_Mode": "no-cors"},
-        {"Origin": STRANGER, "Sec_Fetch_Mode": "websocket"},
     ],
 )
-def test_no_line_for_what_browsers_do_not_check(
-    headers: dict[str, str], caplog: pytest.LogCaptureFixture
+def test_no_line_for_the_apis_own_pages(
+    method: str, headers: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    ask(make_app(), "POST", **headers)
+    ask(make_app(), method, **headers)
     assert not caplog.messages
 
 
-def test_flood_of_lines_is_cut(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("origin", [ALLOWED, STRANGER])
+@pytest.mark.parametrize("mode", ["navigate", "no-cors", "websocket"])
+def test_no_line_for_what_browsers_do_not_check(
+    origin: str, mode: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """But for what may change something: it is refused in every mode, as a form's navigation."""
+    app = make_app()
+    ask(app, "GET", Origin=origin, Sec_Fetch_Mode=mode)
+    ask(app, "POST", Origin=ALLOWED, Sec_Fetch_Mode=mode)
+    assert not caplog.messages
+    ask(app, "POST", Origin=STRANGER, Sec_Fetch_Mode=mode)
+    assert caplog.messages == [f"CORS: refused POST / from {STRANGER}: the origin is not allowed"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_flood_of_lines_is_cut(
+    method: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of lines about what browsers block, and about what the app refuses."""
     now = 1000.0
     monkeypatch.setattr(log.time, "monotonic", lambda: now)
     app = make_app()
     for _ in range(500):
-        ask(app, Origin=STRANGER)
+        ask(app, method, Origin=STRANGER)
     assert 20 <= len(caplog.messages) <= 21
     caplog.clear()
     now += 3.1
     for _ in range(100):
-        ask(app, Origin=STRANGER)
+        ask(app, method, Origin=STRANGER)
     (line,) = caplog.messages
     assert re.search(r" \(at most (479|480) more lines were dropped\)\Z", line)
     caplog.clear()
     now += 3600
     for _ in range(100):
-        ask(app, Origin=STRANGER)
+        ask(app, method, Origin=STRANGER)
     assert 20 <= len(caplog.messages) <= 21
 
 
@@ -168,14 +210,38 @@ def test_line_cannot_be_forged(hostile: str, caplog: pytest.LogCaptureFixture) -
     client.options("/", environ_overrides={**environ, "HTTP_ORIGIN": ALLOWED})
     asks = {"HTTP_ORIGIN": ALLOWED, "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"}
     client.options("/", environ_overrides={**environ, **asks})
-    client.get("/", environ_overrides={"HTTP_ORIGIN": hostile, "PATH_INFO": f"/{hostile}\r\nx"})
-    assert len(caplog.messages) >= 3
+    request = {"HTTP_ORIGIN": hostile, "PATH_INFO": f"/{hostile}\r\nx"}
+    client.get("/", environ_overrides=request)
+    client.post("/", environ_overrides=request)
+    client.open("/", environ_overrides={**request, "REQUEST_METHOD": hostile})
+    assert len(caplog.messages) >= 5
     for line in caplog.messages:
         assert line.isprintable() and len(line) < 600, line
 
 
+@pytest.mark.parametrize("hostile", ["https://a\x1b[2J.example", "\x85\u2028", "a" * 5000, '"', ""])
+def test_line_about_a_failure_cannot_be_forged(
+    hostile: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails_late() -> Iterator[str]:
+        yield "first"
+        raise RuntimeError
+
+    hostile = hostile.encode().decode("latin-1")
+    fails_early: Iterator[Any] = map(int, ["no number"])
+    for chunks, said in ((fails_early, " failed"), (fails_late(), " broke off")):
+        app = make_app()
+        app.before_request(lambda chunks=chunks: Response(chunks))
+        environ = {"REQUEST_METHOD": f"GET{hostile}", "PATH_INFO": f"/{hostile}\r\nx"}
+        caplog.clear()
+        with suppress(RuntimeError):
+            app.test_client().get("/", environ_overrides=environ, buffered=True)
+        (line,) = caplog.messages
+        assert line.isprintable() and len(line) < 600 and line.endswith(said), line
+
+
 def test_view_that_sets_cors_headers_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
-    app = make_app()
+    app = make_app(CORS_METHODS=["GET"])
     own = {"Access-Control-Allow-Origin": "*", "Access-Control-Max-Age": "1", "Vary": "Cookie"}
     app.add_url_rule("/own", "sets_them", lambda: Response(headers=own))
     exposes = {"Access-Control-Expose-Headers": "ETag", "Accept-Ranges": "none"}

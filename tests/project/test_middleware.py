@@ -1,6 +1,8 @@
-"""Every response passes through the middleware, which changes its CORS headers and nothing else."""
+"""What leaves the app passes the middleware, whoever made it, and keeps what is not CORS."""
 
-from collections.abc import Iterable, Iterator
+import json
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,13 +71,13 @@ def test_what_fails_outside_flask_has_the_headers() -> None:
     assert response.headers["Retry-After"] == "10"
 
 
-@pytest.mark.parametrize("own", [[], [("Vary", "Cookie")]])
-def test_app_may_send_the_same_list_again(
-    own: list[tuple[str, str]], caplog: pytest.LogCaptureFixture
-) -> None:
-    """For every request, and twice for one, as a debugger does (PEP 3333, `exc_info`)."""
-    same = [("Content-Type", "text/plain"), *own]
-    started = []
+def test_app_may_send_the_same_list_again() -> None:
+    """Within a request, as a debugger does (PEP 3333, `exc_info`), and for each request.
+
+    The server gets what is sent last: the headers go out when the first chunk is made.
+    """
+    same = [("Vary", "Cookie"), ("Content-Type", "text/plain")]
+    started: list[tuple[str, list[tuple[str, str]]]] = []
 
     def fails(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", same)
@@ -85,15 +87,43 @@ def test_app_may_send_the_same_list_again(
     app = put_on(fails)
     environ = EnvironBuilder(headers={"Origin": ALLOWED}).get_environ()
     for _ in range(2):
-        app.wsgi_app(environ, lambda status, headers, exc_info=None: started.append(headers))
-    assert len(started) == 4
-    for headers in started:
-        vary = ("Vary", "Cookie, Origin" if own else "Origin")
-        assert sorted(headers) == [*HEADERS[:3], ("Content-Type", "text/plain"), vary]
-    assert not caplog.messages
+        app.wsgi_app(environ, lambda *start: started.append(start))  # type: ignore[arg-type]
+    assert len(started) == 2
+    for status, headers in started:
+        assert status == "500 INTERNAL SERVER ERROR"
+        assert sorted(headers) == [
+            *HEADERS[:3],
+            ("Content-Type", "text/plain"),
+            ("Vary", "Cookie, Origin"),
+        ]
+    assert same == [("Vary", "Cookie"), ("Content-Type", "text/plain")]
 
 
-def test_body_and_write_pass_through_untouched() -> None:
+def test_app_cannot_start_again_after_the_first_chunk() -> None:
+    """The server is asked, and raises what failed: the answer breaks off (PEP 3333)."""
+
+    def fails_late(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        yield b"first"
+        try:
+            raise RuntimeError("late")
+        except RuntimeError:
+            start_response("500 INTERNAL SERVER ERROR", [], sys.exc_info())
+        yield b"looks complete"
+
+    body = iter(put_on(fails_late).wsgi_app(EnvironBuilder().get_environ(), serve))
+    assert next(body) == b"first"
+    with pytest.raises(RuntimeError, match="late"):
+        next(body)
+
+
+def serve(status: str, headers: Any, exc_info: Any = None) -> Any:
+    """Do what a server's `start_response` does once the headers are out."""
+    if exc_info:
+        raise exc_info[1]
+
+
+def test_body_passes_through_in_its_chunks() -> None:
     closed = []
 
     class Body:
@@ -104,22 +134,34 @@ def test_body_and_write_pass_through_untouched() -> None:
         def close(self) -> None:
             closed.append(True)
 
-    body = Body()
+    def streams(environ: Any, start_response: Any) -> Body:
+        start_response("200 OK", [])
+        return Body()
 
-    def streams(environ: Any, start_response: Any) -> Iterable[bytes]:
-        start_response("200 OK", [])(b"written")
-        return body
-
-    written: list[bytes] = []
     environ = EnvironBuilder(headers={"Origin": ALLOWED}).get_environ()
-    app = put_on(streams)
-    assert app.wsgi_app(environ, lambda status, headers, exc_info=None: written.append) is body
-    assert written == [b"written"]
-    assert not closed  # the server does that
+    for taken in ([], [b"in "], [b"in ", b"parts"]):
+        closed.clear()
+        body: Any = put_on(streams).wsgi_app(environ, serve)
+        assert [next(body) for _ in taken] == taken
+        assert not closed  # that is the server's to do
+        body.close()
+        assert closed == [True]
+
+
+def test_there_is_no_write_for_apps() -> None:
+    """PEP 3333 keeps it for old code: it would send before anything can be known to fail."""
+
+    def writes(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])(b"written")
+        return []
+
+    response = get(put_on(writes))
+    assert (response.status_code, response.mimetype) == (500, "application/problem+json")
+    assert cors_headers(response) == HEADERS
 
 
 @pytest.mark.parametrize("origin", [None, ALLOWED, STRANGER])
-@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "OPTIONS"])
 def test_environ_is_left_alone(origin: str | None, method: str) -> None:
     def reads(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
         start_response("200 OK", [])
@@ -195,6 +237,16 @@ def test_public_policy_does_not_vary() -> None:
         assert "Vary" not in response.headers
 
 
+def test_public_policy_without_get_varies() -> None:
+    """A GET that a page makes is refused, one that a person makes is not: caches must know."""
+    app = view(put_on(CORS_ORIGINS=["any"], CORS_METHODS=["PUT"], CORS_SUPPORTS_CREDENTIALS=False))
+    for origin, status in ((None, 200), (ALLOWED, 403), ("null", 403)):
+        response = get(app, origin)
+        assert response.status_code == status
+        assert response.headers.getlist("Access-Control-Allow-Origin") == ["*"]
+        assert response.headers.getlist("Vary") == ["Origin"]
+
+
 def test_hooks_and_handlers_do_not_see_preflights() -> None:
     app = view(put_on())
     app.before_request(lambda: abort(401))
@@ -205,6 +257,41 @@ def test_hooks_and_handlers_do_not_see_preflights() -> None:
     assert "Content-Type" not in response.headers
 
 
+@pytest.mark.parametrize(
+    ("origin", "method"), [(ALLOWED, "POST"), (STRANGER, "PUT"), ("null", "POST"), ("", "POST")]
+)
+def test_hooks_and_handlers_do_not_see_what_is_refused(origin: str, method: str) -> None:
+    app = view(put_on())
+    seen: list[str] = []
+
+    def note(*_: Any) -> Response:
+        seen.append("hook or handler")
+        return Response()
+
+    app.before_request(note)
+    app.after_request(note)
+    app.register_error_handler(403, note)
+    response = Client(app).open("/", method=method, headers={"Origin": origin})
+    assert (response.status_code, response.mimetype) == (403, "application/problem+json")
+    assert json.loads(response.data)["title"] == "Refused by the CORS policy"
+    assert cors_headers(response) == (HEADERS if origin == ALLOWED else [("Vary", "Origin")])
+    assert not seen
+
+
+def test_answer_to_head_has_no_body() -> None:
+    """RFC 9110, section 9.3.2: a server such as gunicorn sends what it is given."""
+
+    def fails(environ: Any, start_response: Any) -> list[bytes]:
+        raise RuntimeError
+
+    refuses, errs = put_on(CORS_METHODS=["PUT"]), put_on(fails)
+    for app, status in ((refuses, "403 FORBIDDEN"), (errs, "500 INTERNAL SERVER ERROR")):
+        started: list[Any] = []
+        environ = EnvironBuilder(method="HEAD", headers={"Origin": ALLOWED}).get_environ()
+        body = app.wsgi_app(environ, lambda *start, to=started: to.extend(start))
+        assert (started[0], b"".join(body)) == (status, b"")
+
+
 @pytest.mark.parametrize(("seconds", "sent"), [(600, "600"), (0, "0"), (-1, "0")])
 def test_preflight_may_be_remembered_for_as_long_as_set(seconds: int, sent: str) -> None:
     """Without the header, a browser remembers it for five seconds."""
@@ -213,8 +300,22 @@ def test_preflight_may_be_remembered_for_as_long_as_set(seconds: int, sent: str)
     assert response.headers["Access-Control-Max-Age"] == sent
 
 
-def test_options_that_is_no_preflight_reaches_the_app() -> None:
-    response = Client(view(put_on())).options("/", headers={"Origin": ALLOWED})
-    assert response.status_code == 200
-    assert "GET" in response.headers["Allow"]
-    assert cors_headers(response) == HEADERS
+@pytest.mark.parametrize(
+    ("methods", "headers", "status"),
+    [
+        (["GET", "OPTIONS"], {}, 200),
+        (["GET"], {}, 403),
+        (["GET"], {"Sec-Fetch-Site": "same-origin"}, 200),
+        (["GET"], {"Origin": STRANGER}, 200),
+    ],
+)
+def test_options_that_is_no_preflight_reaches_the_app(
+    methods: list[str], headers: dict[str, str], status: int
+) -> None:
+    """But for a page that is allowed, without that method."""
+    headers = {"Origin": ALLOWED, **headers}
+    response = Client(view(put_on(CORS_METHODS=methods))).options("/", headers=headers)
+    assert response.status_code == status
+    assert ("GET" in response.headers.get("Allow", "")) is (status == 200)
+    allowed = headers["Origin"] == ALLOWED
+    assert cors_headers(response) == (HEADERS if allowed else [("Vary", "Origin")])

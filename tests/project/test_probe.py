@@ -351,7 +351,9 @@ def test_star_with_credentials(probe: Probe) -> None:
         "star-with-credentials", "GET", "--credentials", page=SECURE_PAGE, **CREDENTIALS
     )
     assert blocked.exit_code == 1
-    assert blocked.line("Blocked at the request:").startswith("Access-Control-Allow-Origin is *")
+    assert blocked.line("Blocked by the browser at the request:").startswith(
+        "Access-Control-Allow-Origin is *"
+    )
     assert "check that no proxy changes the headers" in blocked.line("Why:")
 
 
@@ -390,7 +392,7 @@ def test_old_version_is_deployed(
     page, *rest = options
     result = probe("good", *rest, page=page, **variables)
     assert result.exit_code == 1
-    assert block in result.line("Blocked at the")
+    assert block in result.line("Blocked by the browser at the")
     assert "the policy here allows this" in result.line("Why:")
     assert "deploy this version" in result.line("Why:")
 

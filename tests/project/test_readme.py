@@ -129,6 +129,8 @@ def test_questions_are_listed_with_their_defaults(template: Path, render: Render
     listed = rows(r"^\| `([a-z_]+)`.*\|(.*)\|$", "The questions")
     assert [name for name in asked if not name.startswith("_")] == [name for name, _ in listed]
     answers = yaml.safe_load((render() / ".copier-answers.yml").read_text(encoding="utf-8"))
+    assert [name for name, _ in listed if name not in answers] == ["frontends_share_site"]
+    answers["frontends_share_site"] = "worked out from the origins"  # and only with credentials
     for name, default in listed:
         answer = answers[name]
         text = ", ".join(answer) if isinstance(answer, list) else str(answer)
@@ -213,7 +215,7 @@ def test_origins_of_apps_are_as_documented() -> None:
 def test_variables_are_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
     text = section("deploy.md", "A policy for one deployment")
     listed = re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)
-    assert listed == [f"FLASK_{name}" for name in SETTINGS]
+    assert listed == [f"FLASK_{name}" for name in (*SETTINGS, "PROXIES")]
     (misspelt,) = re.findall(r"- a misspelt variable: (.*?);\n", text, re.DOTALL)
     names = [name for name in code(misspelt) if not name.endswith("_")]
     assert len(names) >= 5

@@ -51,6 +51,7 @@ def test_answers_are_rendered_clean_and_enforced(
             copy(only_answers, tmp_path / name, COMBINATIONS[name])
             assert_hand_written(tmp_path / name, template)
             assert_policy_is_enforced(tmp_path / name)
+            assert_cookie_goes_where_the_frontends_are(tmp_path / name)
     assert_linted(tmp_path)
 
 
@@ -65,6 +66,10 @@ def test_project_is_clean_and_its_own_tests_pass(template: Path, render: Render,
 def test_all_pairs_of_shapes_have_their_own_tests_run() -> None:
     covered, accepted = (set().union(*map(pairs, names)) for names in (COVERING, COMBINATIONS))
     assert covered == accepted
+    for combinations in (COVERING, COMBINATIONS):
+        with_credentials = [it for it in combinations.values() if it["allow_credentials"]]
+        told = {it.get("frontends_share_site") for it in with_credentials}
+        assert told == {None, True, False}
 
 
 def assert_linted(folder: Path) -> None:
@@ -112,6 +117,20 @@ def assert_policy_is_enforced(project: Path) -> None:
     )
     counts = hostile.attack_in_process(create_app, policy, Random(project.name), 100)
     assert min(counts["accepted"], counts["preflights"]) > 10
+
+
+def assert_cookie_goes_where_the_frontends_are(project: Path) -> None:
+    """Over https only, and to other sites only with credentials and a frontend that is there."""
+    recorded = yaml.safe_load((project / ".copier-answers.yml").read_text(encoding="utf-8"))
+    assert ("frontends_share_site" in recorded) is recorded["allow_credentials"]
+    crosses_sites = recorded.get("frontends_share_site") is False
+    answers = read_answers(project)
+    cookie = {key: value for key, value in answers.items() if key.startswith("SESSION_COOKIE_")}
+    assert cookie == {
+        "SESSION_COOKIE_SECURE": True,
+        "SESSION_COOKIE_SAMESITE": "None" if crosses_sites else "Lax",
+        "SESSION_COOKIE_PARTITIONED": crosses_sites,
+    }
 
 
 def read_answers(project: Path) -> dict[str, Any]:

@@ -123,6 +123,13 @@ def test_credentials_are_allowed_by_no_accident(
     assert f"write yes or no, not {value}" in message or "Invalid answer" in message
 
 
+@pytest.mark.parametrize("value", ["flase", "maybe", "-1", 2, 0.5, [True], {"a": 1}, None])
+def test_site_is_shared_by_no_accident(questions: Path, tmp_path: Path, value: Any) -> None:
+    answers = {"allow_credentials": True, "frontends_share_site": value}
+    message = refusal(questions, tmp_path / "p", answers)
+    assert f"write yes or no, not {value}" in message or "Invalid answer" in message
+
+
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
@@ -179,6 +186,8 @@ MISSPELT = {
     "allow_methods": "allowed_methods",
     "allow_credential": "allow_credentials",
     "allow_credentails": "allow_credentials",
+    "frontend_share_site": "frontends_share_site",
+    "frontends_share_sites": "frontends_share_site",
     "allowed_header": "allowed_headers",
     "expose_headers": "exposed_headers",
     "preflight_maxage": "preflight_max_age",
@@ -306,6 +315,69 @@ def test_other_answers_are_rendered(
 ) -> None:
     found = rendered(questions, tmp_path / "p", answers)
     assert {setting: found[setting] for setting in expected} == expected
+
+
+LAX = ("Lax", False)
+NONE = ("None", True)
+
+
+def cookie(settings: dict[str, Any]) -> tuple[str, bool]:
+    assert settings["SESSION_COOKIE_SECURE"] is True
+    return settings["SESSION_COOKIE_SAMESITE"], settings["SESSION_COOKIE_PARTITIONED"]
+
+
+@pytest.mark.parametrize(
+    ("origins", "expected"),
+    [
+        ("https://app.example.com", LAX),
+        ("https://*.example.com, https://example.com, https://pr-*.shop.example.com:*", LAX),
+        ("https://app.example.co.uk HTTPS://Example.co.uk/", LAX),
+        ("http://localhost:*, http://*.localhost:3000, http://127.0.0.1:5500", LAX),
+        ("http://[::1]:3000", LAX),
+        ("http://localhost:5173, https://app.example.com", LAX),
+        ("https://10.0.0.1, https://10.0.0.1:8443", LAX),
+        ("https://app.example.com, https://app.example.net", NONE),
+        ("https://a.co.uk, https://b.co.uk", NONE),
+        ("https://10.0.0.1, https://10.0.0.2", NONE),
+        ("capacitor://localhost", NONE),
+        ("http://tauri.localhost", NONE),
+        ("https://localhost", NONE),  # a Capacitor app's on Android
+        ("https://app.example.com, chrome-extension://abcdefghijklmnopabcdefghijklmnop", NONE),
+        ("https://mysite.netlify.app", NONE),
+        ("https://deploy-preview-*--mysite.netlify.app", NONE),
+        ("https://app.example.com https://yours.github.io", NONE),
+    ],
+)
+def test_session_cookie_goes_where_the_frontends_are(
+    questions: Path, tmp_path: Path, origins: str, expected: tuple[str, bool]
+) -> None:
+    answers = {"frontend_origins": origins, "allow_credentials": True}
+    assert cookie(rendered(questions, tmp_path / "p", answers)) == expected
+    stored = yaml.safe_load((tmp_path / "p/.copier-answers.yml").read_text())
+    assert stored["frontends_share_site"] is (expected == LAX)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ({"frontend_origins": "any"}, LAX),
+        ({"frontend_origins": "capacitor://localhost"}, LAX),
+        ({"frontends_share_site": False}, LAX),  # not asked without credentials
+        ({"allow_credentials": True, "frontends_share_site": "no"}, NONE),
+        (
+            {
+                "frontend_origins": "https://mysite.netlify.app",
+                "allow_credentials": True,
+                "frontends_share_site": "on",
+            },
+            LAX,
+        ),
+    ],
+)
+def test_session_cookie_is_as_answered(
+    questions: Path, tmp_path: Path, answers: dict[str, Any], expected: tuple[str, bool]
+) -> None:
+    assert cookie(rendered(questions, tmp_path / "p", answers)) == expected
 
 
 def test_message_lists_the_origins_as_enforced(

@@ -113,6 +113,7 @@ def test_defaults(start: Start, template: Path, tmp_path: Path) -> None:
         terminal.see(help_of(question) + proposed)
         terminal.type(ENTER)
     assert terminal.end() == 0, terminal.shown
+    assert "Are all frontends" not in terminal.shown
     assert "My API is in bookshop." in terminal.shown
     assert "\n    http://localhost:5173\n" in terminal.shown
     assert answers(tmp_path / "bookshop") == {
@@ -164,14 +165,52 @@ def test_mistakes(start: Start, template: Path, tmp_path: Path) -> None:
     assert found["project_name"] == "Bookshop"
     assert found["frontend_origins"] == "HTTP://Intranet.example/"
     assert found["allow_credentials"] is False
+    assert "frontends_share_site" not in found
 
 
-def test_update_proposes_the_present_answers(start: Start, render: Render) -> None:
+@pytest.mark.parametrize(
+    ("origins", "proposed", "keys", "answer"),
+    [
+        ("https://app.example.com https://*.example.com", "Y/n", ENTER, True),
+        ("https://app.example.com https://app.example.net", "y/N", ENTER, False),
+        ("capacitor://localhost", "y/N", ENTER, False),
+        ("https://app.example.net http://localhost:*", "Y/n", "n", False),
+        ("https://mysite.netlify.app", "y/N", "y", True),
+    ],
+)
+def test_site_is_asked_for_where_cookies_are_sent(
+    start: Start,
+    template: Path,
+    tmp_path: Path,
+    origins: str,
+    proposed: str,
+    keys: str,
+    answer: bool,
+) -> None:
+    """Enter takes what is worked out from the origins just given."""
+    terminal = start(tmp_path, "copy", str(template), "bookshop", "-d", "project_name=Bookshop")
+    terminal.see("http://localhost:5173")
+    terminal.type(CLEAR + origins + ENTER)
+    terminal.see("<space> to select")
+    terminal.type(ENTER)
+    terminal.see(ASKED["allow_credentials"])
+    terminal.type(DOWN + ENTER)
+    terminal.see(f"{help_of('frontends_share_site')}   ({proposed})")
+    terminal.type(keys)
+    assert terminal.end() == 0, terminal.shown
+    assert answers(tmp_path / "bookshop")["frontends_share_site"] is answer
+
+
+@pytest.mark.parametrize(("shares", "proposed"), [(True, "Y/n"), (False, "y/N")])
+def test_update_proposes_the_present_answers(
+    start: Start, render: Render, shares: bool, proposed: str
+) -> None:
     project = render(
         project_name="Bookshop",
         frontend_origins=["https://a.example", "https://b.example"],
         allowed_methods=["GET"],
         allow_credentials=True,
+        frontends_share_site=shares,  # worked out, it would be no
         exposed_headers="ETag",
     )
     commit(project)
@@ -184,6 +223,8 @@ def test_update_proposes_the_present_answers(start: Start, render: Render) -> No
     terminal.see(" » ● GET\n   ○ HEAD\n   ○ POST")
     terminal.type(ENTER)
     terminal.see("   no\n » yes")
+    terminal.type(ENTER)
+    terminal.see(f"{help_of('frontends_share_site')}   ({proposed})")
     terminal.type(ENTER)
     assert terminal.end() == 0, terminal.shown
     assert (project / ".copier-answers.yml").read_text() == before

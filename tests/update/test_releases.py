@@ -59,6 +59,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "frontend_origins": ["https://*.example.com", "http://localhost:*"],
         "allowed_methods": ["GET", "PUT"],
         "allow_credentials": True,
+        "frontends_share_site": False,
         "allowed_headers": ["Content-Type"],
         "exposed_headers": "ETag, Link",
         "preflight_max_age": -1,
@@ -153,6 +154,13 @@ def deleted(project: Path) -> list[str]:
     return [path for path in found if not path.startswith(("app/cors/", "corscheck/"))]
 
 
+def session_cookie(project: Path) -> str:
+    """Return the SameSite attribute of the session cookie."""
+    text = (project / "app/answers.py").read_text(encoding="utf-8")
+    (found,) = re.findall(r'^SESSION_COOKIE_SAMESITE = "(\w+)"$', text, re.MULTILINE)
+    return str(found)
+
+
 @pytest.mark.parametrize("name", ANSWERS)
 @pytest.mark.parametrize("version", releases())
 def test_project_of_a_release_updates(
@@ -163,6 +171,8 @@ def test_project_of_a_release_updates(
     commit(project)
     before = answers(project)
     update(project, vcs_ref="HEAD")
+    if version == "1.0.0" and before["allow_credentials"]:
+        assert session_cookie(project) == "None", "it had no other"
     assert before.items() <= answers(project).items()
     assert deleted(project) == [], "an update deletes what a template drops, edited or not"
     assert conflicts(project) == []
@@ -171,6 +181,50 @@ def test_project_of_a_release_updates(
     commit(project)
     update(project, vcs_ref="HEAD")
     assert git(project, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("had_credentials", [True, False])
+def test_session_cookie_is_kept_or_worked_out(
+    history: Path, tmp_path: Path, had_credentials: bool
+) -> None:
+    """Of 1.0.0 with credentials, frontends of other sites may depend on it."""
+    project = tmp_path / "project"
+    given = {"frontend_origins": "https://app.example.com", "allow_credentials": had_credentials}
+    copy(history, project, given, vcs_ref=releases()["1.0.0"])
+    commit(project)
+    update(project, vcs_ref="HEAD")
+    assert conflicts(project) == []
+    assert answers(project).get("frontends_share_site") is (False if had_credentials else None)
+    assert session_cookie(project) == ("None" if had_credentials else "Lax")
+    commit(project)
+
+    update(project, preflight_max_age=60)  # another answer
+    assert session_cookie(project) == ("None" if had_credentials else "Lax")
+    commit(project)
+    if had_credentials:
+        update(project, frontends_share_site=True)
+        assert session_cookie(project) == "Lax"
+        return
+    update(project, allow_credentials=True)
+    assert answers(project)["frontends_share_site"] is True
+    assert session_cookie(project) == "Lax"
+    git(project, "reset", "--quiet", "--hard")
+    update(project, allow_credentials=True, frontend_origins="capacitor://localhost")
+    assert answers(project)["frontends_share_site"] is False
+    assert session_cookie(project) == "None"
+
+
+@pytest.mark.parametrize(
+    ("origins", "expected"), [("https://app.example.com", "Lax"), ("capacitor://localhost", "None")]
+)
+def test_session_cookie_is_worked_out_where_the_update_brings_credentials(
+    history: Path, tmp_path: Path, origins: str, expected: str
+) -> None:
+    project = tmp_path / "project"
+    copy(history, project, {}, vcs_ref=releases()["1.0.0"])
+    commit(project)
+    update(project, vcs_ref="HEAD", allow_credentials=True, frontend_origins=origins)
+    assert session_cookie(project) == expected
 
 
 # Projects of 1.0.0 that their owners have edited. Its app/settings.py held the answers.

@@ -16,4 +16,5 @@ __all__ = ["Policy", "PolicyError", "init_app", "load_env"]
 def init_app(app: Flask, policy: Policy, flask_cors: CORS) -> None:
     """Put the policy in force; call it last, so that nothing is around the middleware."""
     app.extensions["cors_policy"] = policy
-    app.wsgi_app = Middleware(app.wsgi_app, policy, flask_cors)  # type: ignore[method-assign]
+    propagates = bool(app.config["PROPAGATE_EXCEPTIONS"])
+    app.wsgi_app = Middleware(app.wsgi_app, policy, flask_cors, propagates)  # type: ignore

@@ -10,7 +10,7 @@ from click import ClickException
 from dotenv import load_dotenv
 from dotenv.parser import parse_stream
 
-# flask-cors' own names. The environment sets each with FLASK_ before its name.
+# flask-cors' own names, and two more. The environment sets each with FLASK_ before its name.
 SETTINGS = (
     "CORS_ORIGINS",
     "CORS_METHODS",
@@ -18,6 +18,8 @@ SETTINGS = (
     "CORS_ALLOW_HEADERS",
     "CORS_EXPOSE_HEADERS",
     "CORS_MAX_AGE",
+    "CORS_PATHS",
+    "CORS_PROTECTION",
 )
 
 

@@ -3,7 +3,7 @@
 import logging
 import time
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .policy import Policy
 from .rules import show
@@ -24,46 +24,35 @@ MAX_HEADER_NAMES = 4096
 class CorsLog:
     """Says why the policy makes a browser block a request, and which view answers CORS itself."""
 
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-        self.header_names = {name.lower() for name in policy.allow_headers}
+    def __init__(self) -> None:
         self.endpoints: set[str | None] = set()
         self.lock = Lock()
         self.silent_until = 0.0  # each line moves it on
         self.dropped = 0
 
-    def preflight(self, environ: "WSGIEnvironment", allowed: bool) -> None:
+    def preflight(self, environ: "WSGIEnvironment", policy: Policy, allowed: bool) -> None:
         """Log a preflight of which the policy does not allow the origin, method or a header."""
         method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
         names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
         if not allowed:
             reason = "the origin is not allowed"
-        elif method not in self.policy.methods:
-            reason = f"the method is not among {', '.join(self.policy.methods)}"
-        elif (name := self.missing_header(names)) is not None:
+        elif not policy.allows_method(method):
+            reason = f"the method is not among {', '.join(policy.methods)}"
+        elif (name := missing_header(policy, names)) is not None:
             reason = f"the header {name} is not allowed"
         else:
             return
         self.blocked(environ, method, reason)
 
-    def request(self, environ: "WSGIEnvironment", allowed: bool) -> None:
+    def request(self, environ: "WSGIEnvironment", policy: Policy, allowed: bool) -> None:
         """Log a request of which the policy does not allow the origin or the credentials."""
         if not allowed:
             reason = "the origin is not allowed"
-        elif "HTTP_COOKIE" in environ and not self.policy.supports_credentials:
+        elif "HTTP_COOKIE" in environ and not policy.supports_credentials:
             reason = "credentials are not allowed"
         else:
             return
         self.blocked(environ, environ["REQUEST_METHOD"], reason)
-
-    def missing_header(self, names: str) -> str | None:
-        """Return the first header that a preflight asks for and the policy does not allow."""
-        for name in names[:MAX_HEADER_NAMES].split(","):
-            name = name.strip(" \t")
-            listed = name in self.header_names
-            if name and not listed and ("*" not in self.header_names or name == "authorization"):
-                return name
-        return None
 
     def blocked(self, environ: "WSGIEnvironment", method: str, reason: str) -> None:
         """Log a request unless its browser does not check it.
@@ -81,10 +70,17 @@ class CorsLog:
             path = environ["PATH_INFO"]
             self.warn("CORS: a browser blocks %s %s from %s: %s", method, path, origin, reason)
 
-    def replaced(self, environ: "WSGIEnvironment", names: list[str]) -> None:
+    def refused(self, environ: "WSGIEnvironment", reason: str) -> None:
+        """Log a request that the API refuses."""
+        if not self.is_silent():
+            origin = environ.get("HTTP_ORIGIN", "another site")
+            method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+            self.warn("CORS: refused %s %s from %s: %s", method, path, origin, reason)
+
+    def replaced(self, request: Any, names: list[str]) -> None:
         """Log, once for each endpoint, the CORS headers of its view that are replaced."""
-        endpoint = getattr(environ.get("werkzeug.request"), "endpoint", None)
-        if names and endpoint not in self.endpoints and not self.is_silent():
+        endpoint = getattr(request, "endpoint", None)
+        if endpoint not in self.endpoints and not self.is_silent():
             self.endpoints.add(endpoint)
             message = "CORS: remove %s from the view %s: the policy's headers replace what it sets"
             self.warn(message, ", ".join(dict.fromkeys(names)), str(endpoint))
@@ -108,3 +104,12 @@ class CorsLog:
         if dropped:
             message += f" (at most {dropped} more lines were dropped)"
         logger.warning(message, *map(show, arguments))
+
+
+def missing_header(policy: Policy, names: str) -> str | None:
+    """Return the first header that a preflight asks for and the policy does not allow."""
+    for name in names[:MAX_HEADER_NAMES].split(","):
+        name = name.strip(" \t")
+        if name and not policy.allows_header(name):
+            return name
+    return None

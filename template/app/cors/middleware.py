@@ -1,69 +1,73 @@
-"""Gives flask-cors' answers, asked for once at start, to whatever leaves the app."""
+"""The gate before the app: preflights, refusals, and CORS headers on whatever leaves it."""
 
-from collections.abc import Iterable
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
 from flask_cors import CORS
-from werkzeug.http import parse_list_header
 
+from .headers import Answers, Headers, add
 from .log import CorsLog
-from .policy import SAFELISTED_METHODS, Policy
+from .policy import SAFELISTED_METHODS, Policy, longest_prefix
+from .protection import is_websocket, refusal
+from .rules import show
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-Headers = list[tuple[str, str]]
+logger = logging.getLogger(__name__)
 
-ALLOW_ORIGIN = "Access-Control-Allow-Origin"
-LISTS = ("Access-Control-Expose-Headers", "Vary")
+REFUSED = "Refused by the CORS policy"
+FAILED = "The server failed to make a response. Its log says why."
 
 
 class Middleware:
-    """Answers preflights, and gives every other response its CORS headers and `Vary`.
+    """Runs before any hook or route, and sees what fails in any of them.
 
-    It runs before any hook or route, and sees the errors that Flask does not.
+    `propagates` is whether exceptions are left to the server, as for a debugger.
     """
 
-    def __init__(self, app: "WSGIApplication", policy: Policy, flask_cors: CORS) -> None:
+    def __init__(
+        self,
+        app: "WSGIApplication",
+        policy: Policy,
+        flask_cors: CORS,
+        propagates: bool = False,
+    ) -> None:
         self.app = app
-        self.policy = policy
-        self.is_public = policy.is_public
-        # A response that is the same for every origin does not vary.
-        self.to_others = [] if policy.is_public else [("Vary", "Origin")]
-        to_request, to_preflight = ask(flask_cors, policy)
-        self.to_request = to_request + self.to_others
-        self.to_preflight = to_preflight + self.to_others
-        self.log = CorsLog(policy)
+        self.answers = Answers(policy, "/", flask_cors)
+        self.paths = {path: Answers(part, path, flask_cors) for path, part in policy.paths.items()}
+        self.propagates = propagates
+        self.log = CorsLog()
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
+        answers = self.answers
+        if self.paths:
+            answers = longest_prefix(self.paths, path_of(environ)) or answers
         origin = environ.get("HTTP_ORIGIN")
-        allowed = self.is_public or (origin is not None and self.policy.allows(origin))
-        if (
-            environ["REQUEST_METHOD"] == "OPTIONS"
-            and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-        ):
-            return self.answer_preflight(environ, start_response, allowed)
-        if origin is not None:
-            self.log.request(environ, allowed)
-        ours = self.to_others
-        if allowed:
-            ours = self.name(origin, self.to_request)
+        method = environ["REQUEST_METHOD"]
+        allowed = answers.allows(origin)
+        if method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
+            return self.preflight(environ, start_response, answers, allowed)
+        ours = answers.named(answers.to_request, origin, allowed)
+        is_plain_get = method == "GET" and answers.allows_get and "HTTP_UPGRADE" not in environ
+        if not is_plain_get and (reason := refusal(environ, answers.policy, allowed)):
+            self.log.refused(environ, reason)
+            return problem(environ, start_response, HTTPStatus.FORBIDDEN, reason, ours)
+        if origin is not None and (not allowed or "HTTP_COOKIE" in environ):
+            self.log.request(environ, answers.policy, allowed)
+        return self.respond(environ, start_response, ours, allowed)
 
-        def start(status: str, headers: Headers, *exc_info: Any) -> Any:
-            # Few headers have such an initial: most responses are done with one look.
-            if [name for name, _ in headers if name[:1] in "AaVv"]:
-                own, others = take_apart(headers)
-                self.log.replaced(environ, [name for name, _ in own if name.title() not in LISTS])
-                return start_response(status, others + merge(own, ours, allowed), *exc_info)
-            return start_response(status, headers + ours, *exc_info)
-
-        return self.app(environ, start)
-
-    def answer_preflight(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse", allowed: bool
+    def preflight(
+        self,
+        environ: "WSGIEnvironment",
+        start_response: "StartResponse",
+        answers: Answers,
+        allowed: bool,
     ) -> Iterable[bytes]:
         """Answer a CORS-preflight request (Fetch, section 3.3.2), on whatever path.
 
@@ -73,60 +77,95 @@ class Middleware:
         """
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None:
-            self.log.preflight(environ, allowed)
-        headers = self.name(origin, self.to_preflight) if allowed else [*self.to_others]
+            self.log.preflight(environ, answers.policy, allowed)
+        headers = answers.named(answers.to_preflight, origin, allowed)
         method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
-        if method in SAFELISTED_METHODS and method not in self.policy.methods:
+        if method in SAFELISTED_METHODS and not answers.policy.allows_method(method):
             start_response("403 FORBIDDEN", [*headers, ("Content-Length", "0")])
         else:
-            start_response("204 NO CONTENT", headers)
+            start_response("204 NO CONTENT", [*headers])
         return ()
 
-    def name(self, origin: str | None, headers: Headers) -> Headers:
-        """Return headers with the one that allows this origin; for every origin it is there."""
-        return [*headers] if self.is_public else [(ALLOW_ORIGIN, str(origin)), *headers]
+    def respond(
+        self,
+        environ: "WSGIEnvironment",
+        start_response: "StartResponse",
+        ours: Headers,
+        allowed: bool,
+    ) -> Iterable[bytes]:
+        """Return the app's response with our headers, or problem details if it fails.
+
+        The first chunk is made before the headers are sent: what fails until then, in a hook or
+        a generator, can still be a response that the page can read.
+        """
+        begun: list[Any] = []
+        sent = False
+
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            if sent:  # The server raises what failed (PEP 3333, "The start_response() Callable").
+                return start_response(status, headers, exc_info)
+            # Flask takes its request out of environ when it is done.
+            begun[:] = status, headers, environ.get("werkzeug.request")
+
+        try:
+            body = stream(self.app(environ, start), environ)
+            next(body)
+            status, headers, request = begun
+        except Exception:
+            # A WebSocket's connection is not ours any more: gunicorn's ends with StopIteration.
+            if self.propagates or is_websocket(environ):
+                raise
+            logger.exception("%s %s failed", *shown(environ))
+            return problem(environ, start_response, HTTPStatus.INTERNAL_SERVER_ERROR, FAILED, ours)
+        headers, replaced = add(headers, ours, allowed)
+        if replaced:
+            self.log.replaced(request, replaced)
+        start_response(status, headers)
+        sent = True
+        return body
 
 
-def ask(flask_cors: CORS, policy: Policy) -> tuple[Headers, Headers]:
-    """Return the headers with which flask-cors answers an allowed origin, but for its name.
-
-    The first are for a request, the others for a preflight for all that the policy allows.
-    """
-    app = Flask(__name__, static_folder=None)
-    flask_cors.init_app(app)
-    asked = {
-        "Origin": policy.example(),
-        "Access-Control-Request-Method": policy.methods[0],
-        "Access-Control-Request-Headers": ", ".join(policy.allow_headers),
-    }
-    client = app.test_client(use_cookies=False)
-
-    def headers(method: str) -> Headers:
-        return [
-            (name, value)
-            for name, value in client.open(method=method, headers=asked).headers
-            if name.startswith("Access-Control-") and value != asked["Origin"]
-        ]
-
-    return headers("GET"), headers("OPTIONS")
+def stream(body: Iterable[bytes], environ: "WSGIEnvironment") -> Iterator[bytes]:
+    """Yield nothing as soon as the first chunk has been made, then this chunk and the others."""
+    begun = False
+    try:
+        chunks = iter(body)
+        chunk: bytes | None = next(chunks, None)
+        yield b""
+        begun = True
+        while chunk is not None:
+            yield chunk
+            chunk = next(chunks, None)
+    except Exception:
+        if begun:
+            logger.error("%s %s broke off", *shown(environ))
+        raise
+    finally:
+        if hasattr(body, "close"):
+            body.close()
 
 
-def take_apart(headers: Headers) -> tuple[Headers, Headers]:
-    """Return the CORS headers and `Vary` that a view or Flask set, and the other headers."""
-    own: Headers = []
-    others: Headers = []
-    for header in headers:
-        name = header[0].lower()
-        (own if name == "vary" or name.startswith("access-control-") else others).append(header)
-    return own, others
+def shown(environ: "WSGIEnvironment") -> tuple[str, str]:
+    """Return a request's method and path as they can be in a log."""
+    return show(environ["REQUEST_METHOD"]), show(environ["PATH_INFO"])
 
 
-def merge(own: Headers, ours: Headers, allowed: bool) -> Headers:
-    """Return our headers, the two that are lists with the items of a response's own."""
-    merged = [(name, value) for name, value in ours if name not in LISTS]
-    for name in LISTS if allowed else ("Vary",):
-        values = [value for key, value in (*own, *ours) if key.lower() == name.lower()]
-        items = {item.lower(): item for item in parse_list_header(", ".join(values))}
-        if items:
-            merged.append((name, "*" if "*" in items else ", ".join(items.values())))
-    return merged
+def path_of(environ: "WSGIEnvironment") -> str:
+    """Return the path of a request's URL, decoded as Flask does (PEP 3333, "Unicode Issues")."""
+    path: str = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
+    return path.encode("latin-1").decode(errors="replace")
+
+
+def problem(
+    environ: "WSGIEnvironment",
+    start_response: "StartResponse",
+    status: HTTPStatus,
+    detail: str,
+    ours: Headers,
+) -> Iterable[bytes]:
+    """Answer with problem details (RFC 9457), as app/errors.py does."""
+    title = REFUSED if status == HTTPStatus.FORBIDDEN else status.phrase
+    body = json.dumps({"title": title, "status": status, "detail": detail}).encode()
+    headers = [("Content-Type", "application/problem+json"), ("Content-Length", str(len(body)))]
+    start_response(f"{status.value} {status.phrase.upper()}", [*headers, *ours])
+    return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)

@@ -2,15 +2,20 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from itertools import repeat
+from typing import Any, TypeVar
 
 from click import ClickException
 
-from . import environment, origins, rules
+from . import environment, rules
 from .environment import SETTINGS
+from .origins import compile_wildcards, credentials_problem
+from .parse import PARSERS
+
+EXAMPLE = "{'/api/public': {'origins': ['any'], 'methods': ['GET']}}"
 
 # Fetch, section 2.2.1, "CORS-safelisted method": a browser sends these without asking first.
 SAFELISTED_METHODS = ("GET", "HEAD", "POST")
@@ -41,31 +46,24 @@ class Policy:
     allow_headers: tuple[str, ...]
     expose_headers: tuple[str, ...]
     max_age: int
+    protection: bool = True
+    paths: "Mapping[str, Policy]" = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Policy":
         """Make the policy from an app's config. Raises PolicyError with every problem."""
-        problems: list[str] = []
-
-        def read(name: str, parse: Callable[[Any], tuple[Any, list[str]]]) -> Any:
-            value, found = parse(config.get(name))
-            problems.extend(f"{name}: {problem}" for problem in found)
-            return value
-
-        policy = cls(
-            origins=read("CORS_ORIGINS", parse_origins),
-            methods=read("CORS_METHODS", parse_methods),
-            supports_credentials=read("CORS_SUPPORTS_CREDENTIALS", parse_bool),
-            allow_headers=read("CORS_ALLOW_HEADERS", parse_allow_headers),
-            expose_headers=read("CORS_EXPOSE_HEADERS", parse_expose_headers),
-            max_age=read("CORS_MAX_AGE", parse_max_age),
-        )
-        problems.extend(unknown_settings(config))
-        problems.extend(environment.problems())
-        problems.extend(credentials_problems(policy))
+        parts = {name: config.get(f"CORS_{name.upper()}") for name in PARSERS}
+        if parts["protection"] is None:
+            parts["protection"] = True
+        values, found = parse_parts(parts)
+        policy = cls(**values)
+        found += credentials_problems(policy)
+        problems = [f"CORS_{name.upper()}: {problem}" for name, problem in found]
+        paths, path_problems = parse_paths(policy, config.get("CORS_PATHS"))
+        problems += path_problems + unknown_settings(config) + environment.problems()
         if problems:
             raise PolicyError(problems)
-        return policy
+        return replace(policy, paths=paths)
 
     @cached_property
     def is_public(self) -> bool:
@@ -80,12 +78,37 @@ class Policy:
             or self.is_public
         )
 
+    def allows_method(self, method: str) -> bool:
+        """Return whether an allowed page may use a method. What GET may, HEAD may."""
+        return method in self.methods or (method == "HEAD" and "GET" in self.methods)
+
+    def allows_header(self, name: str) -> bool:
+        """Return whether a preflight for a header, in lower case, is answered with yes.
+
+        A `*` does not stand for Authorization (Fetch, section 2.2.2).
+        """
+        names = self._header_names
+        return name in names or ("*" in names and name != "authorization")
+
+    def for_path(self, path: str) -> "Policy":
+        """Return the policy of a path: that of the longest prefix in `paths`, or this one."""
+        return longest_prefix(self.paths, path) or self
+
     def example(self) -> str:
         """Return an origin that is allowed, such as one that the first wildcard stands for."""
         return self.origins[0].replace(":*", ":1").replace("*", "a")
 
     def flask_cors_options(self) -> dict[str, Any]:
-        """Return the policy as keyword arguments for `flask_cors.CORS`."""
+        """Return the policy, that of its paths too, as keyword arguments for `flask_cors.CORS`."""
+        if not self.paths:
+            return self._options()
+        resources = {rf"{re.escape(path)}(?:/|\Z)": part for path, part in self.paths.items()}
+        return {
+            "resources": {path: part._options() for path, part in resources.items()}
+            | {"/": self._options()}
+        }
+
+    def _options(self) -> dict[str, Any]:
         # To flask-cors, a text with a bracket, a $ or a * in it is a pattern: give it those.
         literal = [exactly(origin) if "[" in origin else origin for origin in self._exact]
         return {
@@ -106,107 +129,103 @@ class Policy:
         }
 
     @cached_property
+    def _header_names(self) -> frozenset[str]:
+        return frozenset(name.lower() for name in self.allow_headers)
+
+    @cached_property
     def _exact(self) -> frozenset[str]:
         return frozenset(origin for origin in self.origins if "*" not in origin)
 
     @cached_property
     def _wildcards(self) -> re.Pattern[str] | None:
         found = [origin for origin in self.origins if "*" in origin and origin != "*"]
-        return origins.compile_wildcards(found) if found else None
+        return compile_wildcards(found) if found else None
 
 
 def exactly(text: str) -> re.Pattern[str]:
     return re.compile(re.escape(text) + r"\Z", re.IGNORECASE)
 
 
-def parse_list(
-    value: Any, read: Callable[[str], tuple[str, str | None]], example: str
-) -> tuple[tuple[str, ...], list[str]]:
-    """Return the items of a list, or of a string separated by commas or spaces, and problems.
-
-    The items are canonical. Repeated ones are dropped, in any case of their letters.
-    """
-    if isinstance(value, str):
-        value = re.findall(r"""[^\s,]*[^\s,;"'][^\s,]*""", value)
-    elif not isinstance(value, (list, tuple, type(None))):
-        return (), [f"write {example}, not {rules.show(str(value))}: it is not a list or a text"]
-    found: dict[str, str] = {}
-    problems = []
-    for item in value or ():
-        if not isinstance(item, str):
-            problems.append(f"write {example}, not {rules.show(str(item))}: it is not a text")
-            continue
-        canonical, problem = read(item)
-        if problem is None:
-            found.setdefault(canonical.lower(), canonical)
-        else:
-            problems.append(problem)
-    return tuple(found.values()), problems
-
-
-def parse_origins(value: Any) -> tuple[tuple[str, ...], list[str]]:
-    found, problems = parse_list(value, origins.read_origin, "https://app.example.com")
-    if not found and not problems:
-        problems.append("write at least one origin, such as https://app.example.com")
-    if "*" in found and len(found) > 1:
-        problems.append("remove any, or the other origins: any stands for every origin")
-    return found, problems
-
-
-def parse_methods(value: Any) -> tuple[tuple[str, ...], list[str]]:
-    found, problems = parse_list(value, lambda item: rules.read("method", item), "GET, POST")
-    if not found and not problems:
-        problems.append("write at least one method, such as GET")
-    return found, problems
-
-
-def parse_allow_headers(value: Any) -> tuple[tuple[str, ...], list[str]]:
-    return parse_list(value, lambda item: rules.read("allowed header", item), "Content-Type")
-
-
-def parse_expose_headers(value: Any) -> tuple[tuple[str, ...], list[str]]:
-    return parse_list(value, lambda item: rules.read("exposed header", item), "X-Request-ID")
-
-
-def parse_bool(value: Any) -> tuple[bool, list[str]]:
-    if isinstance(value, bool):
-        return value, []
-    corrected = "true" if str(value).strip().lower() in ("true", "yes", "on", "1") else "false"
-    return False, [f"write {corrected}, not {rules.show(str(value))}: it is either true or false"]
-
-
-def parse_max_age(value: Any) -> tuple[int, list[str]]:
-    """Return the seconds for which a browser may cache a preflight (Fetch, section 3.3.3)."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        return 0, [f"write 600, not {rules.show(str(value))}: it is a whole number of seconds"]
-    if not -1 <= value <= 86400:
-        corrected = min(max(value, -1), 86400)
-        return 0, [f"write {corrected}, not {value}: it is from -1 to 86400 seconds"]
-    return value, []
-
-
 def unknown_settings(config: Mapping[str, Any]) -> list[str]:
     """Return a problem for each CORS_ setting that nothing reads."""
     return [
-        f"{name}: {instead_of(name)}: no such setting"
+        f"{name}: write {closest(name, SETTINGS)}: there is no such setting"
         for name in config
         if name.startswith("CORS_") and name not in SETTINGS
     ]
 
 
-def instead_of(name: str) -> str:
-    close = difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.7)
-    return f"write {close[0]}" if close else f"write one of {', '.join(SETTINGS)}"
+def closest(name: Any, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.7)
+    return close[0] if close else f"one of {', '.join(names)}"
 
 
-def credentials_problems(policy: Policy) -> list[str]:
+def parse_parts(parts: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the value of each part of a policy, and each problem with the name of its part."""
+    read = {name: PARSERS[name](value) for name, value in parts.items()}
+    values = {name: value for name, (value, _) in read.items()}
+    return values, [(name, problem) for name, (_, found) in read.items() for problem in found]
+
+
+def credentials_problems(policy: Policy) -> list[tuple[str, str]]:
     """Return what a policy with credentials must not allow (Fetch, section 3.3.5)."""
     if not policy.supports_credentials:
         return []
-    found = [("CORS_ORIGINS", origins.credentials_problem(origin)) for origin in policy.origins]
-    for setting, names in (
-        ("CORS_ALLOW_HEADERS", policy.allow_headers),
-        ("CORS_EXPOSE_HEADERS", policy.expose_headers),
-    ):
-        found += [(setting, rules.read("header with credentials", name)[1]) for name in names]
-    return [f"{setting}: {problem}" for setting, problem in found if problem is not None]
+    found = [("origins", credentials_problem(origin)) for origin in policy.origins]
+    for name in ("allow_headers", "expose_headers"):
+        for header in getattr(policy, name):
+            found.append((name, rules.read("header with credentials", header)[1]))
+    return [(name, problem) for name, problem in found if problem is not None]
+
+
+def parse_paths(policy: Policy, value: Any) -> tuple[dict[str, Policy], list[str]]:
+    """Return the policies of paths, which inherit what they leave out, and all problems."""
+    if value is None:
+        return {}, []
+    if not isinstance(value, dict):
+        return {}, [f"CORS_PATHS: write {EXAMPLE}, not {value!r}: it has an entry for each path"]
+    paths: dict[str, Policy] = {}
+    problems = []
+    for path, parts in value.items():
+        found = path_problems(path, parts)
+        if not found:
+            paths[path.rstrip("/")], found = parse_path(policy, parts)
+        problems += [f"CORS_PATHS[{path!r}]: {problem}" for problem in found]
+    return paths, problems
+
+
+def path_problems(path: Any, parts: Any) -> list[str]:
+    """Return what keeps an entry of CORS_PATHS from being read."""
+    if not isinstance(path, str) or not path.startswith("/"):
+        return ["write a path that starts with a slash, such as /api/public"]
+    if not path.strip("/"):
+        return ["change the policy itself: this path is the whole API"]
+    if re.search(r"[<>{}*?#%:]|//|/\.", path):
+        return ["write the start of a path, such as /api/public: it has no variables and no query"]
+    if not isinstance(parts, dict):
+        return [f"write a dict such as {{'methods': ['GET']}}, not {parts!r}"]
+    return [
+        f"write {closest(name, PARSERS)}, not {name!r}: no part of a policy is called so"
+        for name in parts
+        if name not in PARSERS
+    ]
+
+
+def parse_path(policy: Policy, parts: dict[str, Any]) -> tuple[Policy, list[str]]:
+    values, found = parse_parts(parts)
+    if values.get("origins") == ("*",):
+        values.setdefault("supports_credentials", False)
+    part = replace(policy, **values)
+    found += credentials_problems(part)
+    return part, [f"{name}: {problem}" for name, problem in found]
+
+
+T = TypeVar("T")
+
+
+def longest_prefix(paths: Mapping[str, T], path: str) -> T | None:
+    """Return what is at the longest path that is this one or is above it, by whole segments."""
+    depth = max(map(str.count, paths, repeat("/")), default=0)
+    segments = path.split("/", depth + 1)[: depth + 1]
+    above = ("/".join(segments[:end]) for end in range(len(segments), 1, -1))
+    return next((paths[prefix] for prefix in above if prefix in paths), None)

@@ -1,0 +1,125 @@
+"""Paths with a policy of their own: the longest prefix by whole segments decides."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_cors import CORS
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.test import Client
+
+from app import cors
+
+POLICY: dict[str, Any] = {
+    "CORS_ORIGINS": ["https://app.example.com"],
+    "CORS_METHODS": ["GET", "PUT"],
+    "CORS_SUPPORTS_CREDENTIALS": True,
+    "CORS_ALLOW_HEADERS": ["Content-Type"],
+    "CORS_EXPOSE_HEADERS": ["ETag"],
+    "CORS_MAX_AGE": 600,
+    "CORS_PATHS": {
+        "/api/public": {"origins": ["any"], "methods": ["GET"]},
+        "/api/public/partners/": {"origins": ["https://partner.example"], "methods": "PUT"},
+        "/größe": {"max_age": 5},
+    },
+}
+EVERYONE, PARTNER, OURS = "https://x.example", "https://partner.example", "https://app.example.com"
+
+
+def app_with(**settings: Any) -> Flask:
+    app = Flask("paths")
+    methods = ["GET", "PUT"]
+    app.add_url_rule("/<path:path>", view_func=lambda path: path, methods=methods)
+    policy = cors.Policy.from_config(POLICY | settings)
+    cors.init_app(app, policy, CORS(**policy.flask_cors_options()))
+    return app
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/private", {OURS}),
+        ("/api/publicity", {OURS}),
+        ("/api", {OURS}),
+        ("/api/public", {"*"}),
+        ("/api/public/", {"*"}),
+        ("/api/public/x/y", {"*"}),
+        ("/api/p%75blic/x", {"*"}),
+        ("/api/public/partners", {PARTNER}),
+        ("/api/public/partners/1", {PARTNER}),
+        ("/api/public/partnership", {"*"}),
+        ("/API/public", {OURS}),
+    ],
+)
+def test_longest_prefix_decides(path: str, allowed: set[str]) -> None:
+    client = app_with().test_client()
+    for origin in (EVERYONE, PARTNER, OURS):
+        expected = "*" if "*" in allowed else origin if origin in allowed else None
+        answer = client.get(path, headers={"Origin": origin})
+        assert answer.headers.get("Access-Control-Allow-Origin") == expected
+        assert ("Vary" in answer.headers) is (allowed != {"*"})
+        asked = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
+        preflight = client.options(path, headers=asked)
+        assert preflight.headers.get("Access-Control-Allow-Origin") == expected
+
+
+def test_what_is_left_out_is_inherited_but_not_credentials_for_any() -> None:
+    policy = cors.Policy.from_config(POLICY)
+    assert policy.for_path("/api/public").expose_headers == ("ETag",)
+    assert not policy.for_path("/api/public").supports_credentials
+    assert policy.for_path("/api/public/partners").supports_credentials
+    client = app_with().test_client()
+    asked = {"Origin": OURS, "Access-Control-Request-Method": "PUT"}
+    answer = client.options("/gr%C3%B6%C3%9Fe/1", headers=asked)
+    assert answer.headers["Access-Control-Max-Age"] == "5"
+
+
+def test_refusals_go_by_the_path() -> None:
+    client = app_with().test_client()
+    statuses = {
+        (path, origin): client.put(path, headers={"Origin": origin}).status_code
+        for path in ("/api/private", "/api/public/x", "/api/public/partners/x")
+        for origin in (EVERYONE, PARTNER, OURS)
+    }
+    assert {key for key, status in statuses.items() if status == 200} == {
+        ("/api/private", OURS),
+        ("/api/public/partners/x", PARTNER),
+    }
+
+
+def test_path_counts_from_the_root_of_the_host() -> None:
+    app = app_with(CORS_PATHS={"/v1/public": {"origins": "any"}})
+    client = Client(DispatcherMiddleware(Flask("root"), {"/v1": app}))
+    for path, expected in (("/v1/public", "*"), ("/v1/private", None)):
+        answer = client.get(path, headers={"Origin": EVERYONE})
+        assert answer.headers.get("Access-Control-Allow-Origin") == expected
+
+
+@pytest.mark.parametrize(
+    ("paths", "problem"),
+    [
+        (3, "CORS_PATHS: write {'/api/public': {'origins': ['any'], 'methods': ['GET']}}, not 3"),
+        ({"api": {}}, "['api']: write a path that starts with a slash"),
+        ({"/": {}}, "['/']: change the policy itself"),
+        ({"/users/<id>/public": {}}, "write the start of a path, such as /api/public"),
+        ({"/a?b": {}}, "write the start of a path"),
+        ({"/a": 3}, "['/a']: write a dict such as {'methods': ['GET']}, not 3"),
+        ({"/a": {"orgins": []}}, "['/a']: write origins, not 'orgins'"),
+        ({"/a": {"origins": ["a.example"]}}, "['/a']: origins: write https://a.example, not"),
+        (
+            {"/a": {"origins": "any", "supports_credentials": True}},
+            "['/a']: origins: write the origins one by one, not *: with credentials",
+        ),
+    ],
+)
+def test_wrong_entry_is_refused_by_its_name(paths: Any, problem: str) -> None:
+    with pytest.raises(cors.PolicyError) as caught:
+        cors.Policy.from_config(POLICY | {"CORS_PATHS": paths})
+    (found,) = caught.value.problems
+    assert problem in found
+
+
+def test_many_slashes_cost_little() -> None:
+    policy = cors.Policy.from_config(POLICY)
+    assert policy.for_path("/" * 1_000_000) is policy
+    assert policy.for_path("/api/public" + "/x" * 100_000).is_public
