@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from copier import VcsRef, run_copy, run_update
 from plumbum import local
 
 if TYPE_CHECKING:
-    from chromium import Chromium
+    from chromium import Browser, Certificate, Chromium
 
 ROOT = Path(__file__).parent.parent
 
@@ -95,12 +96,48 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def started_browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Chromium]":
-    """Real Chromium, one for each worker that has a test for it."""
-    from chromium import chromium
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> "Certificate":
+    """The certificate of every server that a browser asks."""
+    from chromium import Certificate
 
-    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
-        yield browser
+    return Certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="session")
+def start_engine(
+    tmp_path_factory: pytest.TempPathFactory, certificate: "Certificate"
+) -> "Iterator[Callable[[str], Browser]]":
+    """Start real browsers, one of each for each worker that has a test for it."""
+    from engines import ENGINES, Missing
+
+    started: dict[str, Browser] = {}
+    with ExitStack() as stack:
+
+        def start(name: str) -> "Browser":
+            if name not in started:
+                try:
+                    engine = ENGINES[name](tmp_path_factory.mktemp(name), certificate)
+                    started[name] = stack.enter_context(engine)
+                except Missing as missing:
+                    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name}: {missing}")
+            return started[name]
+
+        yield start
+
+
+@pytest.fixture(params=["chromium", "firefox", "webkit"])
+def engine(request: pytest.FixtureRequest, start_engine: "Callable[[str], Browser]") -> "Browser":
+    """Each engine in turn, with the cookies of other tests."""
+    return start_engine(request.param)
+
+
+@pytest.fixture(scope="session")
+def started_browser(start_engine: "Callable[[str], Browser]") -> "Chromium":
+    from chromium import Chromium
+
+    browser = start_engine("chromium")
+    assert isinstance(browser, Chromium)
+    return browser
 
 
 @pytest.fixture

@@ -143,8 +143,12 @@ def text(part: Locator) -> str:
     return " ".join((part.text_content() or "").split())
 
 
-def blocked(method: str, among: str) -> str:
-    return f"✕ Blocked {method} is not allowed; the policy allows {among}"
+def blocked(method: str, among: str, path: str = "") -> str:
+    return f"✕ Blocked {method} is not allowed; the policy{path} allows {among}"
+
+
+def refused_at_once(method: str, among: str, status: str = "") -> str:
+    return f"✕ Refused {status}{method} is not allowed; the policy allows {among}"
 
 
 MATRICES: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
@@ -164,15 +168,11 @@ MATRICES: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
         SOME_METHODS,
         {
             "GET": [*["✓ Allowed 200"] * 3, f"✕ Blocked {NO_CREDENTIALS}"],
-            "HEAD not in the policy": [
-                "✓ Allowed 200 sent without a preflight",
-                *[blocked("HEAD", "GET, PUT")] * 2,
-                f"✕ Blocked {NO_CREDENTIALS}",
-            ],
+            "HEAD": [*["✓ Allowed 200"] * 3, f"✕ Blocked {NO_CREDENTIALS}"],
             "POST not in the policy": [
-                "✓ Allowed 415 sent without a preflight",
+                refused_at_once("POST", "GET, PUT", "403 "),
                 *[blocked("POST", "GET, PUT")] * 2,
-                f"✕ Blocked {NO_CREDENTIALS}",
+                refused_at_once("POST", "GET, PUT"),
             ],
             "PUT": [
                 "✓ Allowed 415",
@@ -196,10 +196,10 @@ MATRICES: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
                 "✕ Blocked the header authorization is not allowed",
                 "✓ Allowed 200",
             ],
-            "HEAD not in the policy": [
-                "✓ Allowed 200 sent without a preflight",
-                *[blocked("HEAD", "GET, POST, DELETE")] * 2,
-                "✓ Allowed 200 sent without a preflight",
+            "HEAD": [
+                *["✓ Allowed 200"] * 2,
+                "✕ Blocked the header authorization is not allowed",
+                "✓ Allowed 200",
             ],
             "POST": [
                 "✓ Allowed 415",
@@ -214,6 +214,30 @@ MATRICES: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
                 "✕ Blocked the header authorization is not allowed",
                 "✓ Allowed 200",
             ],
+        },
+    ),
+    "no GET, at the path's own policy": (
+        {"CORS_PATHS": {"/api/echo": {"methods": ["POST"]}}},
+        {
+            "GET not in the policy": [
+                "✕ Refused 403 GET is not allowed; the policy of /api/echo allows POST",
+                *["✕ Blocked GET is not allowed; the policy of /api/echo allows POST"] * 2,
+                "✕ Refused GET is not allowed; the policy of /api/echo allows POST",
+            ],
+            "HEAD not in the policy": [
+                "✕ Refused 403 HEAD is not allowed; the policy of /api/echo allows POST",
+                *["✕ Blocked HEAD is not allowed; the policy of /api/echo allows POST"] * 2,
+                "✕ Refused HEAD is not allowed; the policy of /api/echo allows POST",
+            ],
+            "POST": [
+                "✓ Allowed 415",
+                "✓ Allowed 200",
+                "✓ Allowed 415",
+                "✕ Blocked the request sends credentials; the policy of /api/echo forbids them",
+            ],
+            "PUT not in the policy": [blocked("PUT", "POST", " of /api/echo")] * 4,
+            "PATCH not in the policy": [blocked("PATCH", "POST", " of /api/echo")] * 4,
+            "DELETE not in the policy": [blocked("DELETE", "POST", " of /api/echo")] * 4,
         },
     ),
 }
@@ -279,6 +303,8 @@ def test_request_of_your_own(tab: Page, show: Show) -> None:
     assert "Cookie was not sent: only the browser sets it." in details.inner_text()
     assert "FLASK_CORS_ALLOW_HEADERS='Content-Type, Authorization, x-trace'" in details.inner_text()
     assert send(tab, "GET", "/api/echo", credentials=True) == f"✕ Blocked: {NO_CREDENTIALS}"
+    refused = "✕ Refused by the API: POST is not allowed; the policy allows GET, PUT"
+    assert send(tab, "POST", "/nowhere") == refused
     assert send(tab, "TRACE", "/") == "✕ No page can send this"
     assert "TRACE" in details.inner_text()
     assert send(tab, "GET", "/", "no name") == "✕ No page can send this"

@@ -15,7 +15,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qs
 
 import trustme
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -134,22 +135,31 @@ class Certificate:
         self.pin = base64.b64encode(hashlib.sha256(spki).digest()).decode()
 
 
-class Chromium:
+class Tab(Protocol):
+    """What a test does with a browser: what Playwright's page can, and two methods suffice."""
+
+    def goto(self, url: str, /) -> Any:
+        """Show a page, and return when it is loaded."""
+
+    def evaluate(self, script: str, argument: Any, /) -> Any:
+        """Call a JavaScript function in the page, and return what comes of it."""
+
+
+class Browser:
     """A browser with one tab.
 
     `servers` holds the real port of each port that its pages seem to be on.
     """
 
-    def __init__(self, tab: Page, certificate: Certificate, servers: dict[int, int]) -> None:
+    def __init__(
+        self, name: str, tab: Tab, certificate: Certificate, servers: dict[int, int]
+    ) -> None:
+        self.name = name
         self.tab = tab
         self.certificate = certificate
         self.servers = servers
         self.origin: str | None = None
         self.console: list[str] = []
-        tab.on("console", self.note)
-
-    def note(self, message: ConsoleMessage) -> None:
-        self.console.append(message.text)
 
     def open(self, origin: str) -> None:
         """Show a page of this origin, which may be `null` or EXTENSION."""
@@ -187,21 +197,31 @@ class Chromium:
         self.tab.evaluate(LOAD_SCRIPT, url)
 
 
+class Chromium(Browser):
+    """The browser whose console is read, and whose tab can do all that Playwright can."""
+
+    tab: Page
+
+    def __init__(self, tab: Page, certificate: Certificate, servers: dict[int, int]) -> None:
+        super().__init__("chromium", tab, certificate, servers)
+        tab.on("console", self.note)
+
+    def note(self, message: ConsoleMessage) -> None:
+        self.console.append(message.text)
+
+
 @contextmanager
-def chromium(folder: Path) -> Iterator[Chromium]:
+def chromium(folder: Path, certificate: Certificate) -> Iterator[Chromium]:
     """Start Debian's Chromium, and the servers of its pages, until the block ends."""
     program = shutil.which("chromium")
     if program is None:
         raise FileNotFoundError("chromium is not installed: apt-get install chromium")
-    certificate = Certificate(folder)
     extension = folder / "extension"
     extension.mkdir()
     (extension / "manifest.json").write_text(json.dumps(MANIFEST))
     (extension / "page.html").write_bytes(HTML)
     with ExitStack() as stack:
-        http = stack.enter_context(serve(show_page))
-        https = stack.enter_context(serve(show_page, certificate))
-        servers = dict.fromkeys(HTTP_PORTS, http) | dict.fromkeys(HTTPS_PORTS, https)
+        servers = stack.enter_context(page_servers(certificate))
         rules = [f"MAP *:{port} 127.0.0.1:{server}" for port, server in servers.items()]
         playwright = stack.enter_context(sync_playwright())
         profile = playwright.chromium.launch_persistent_context(
@@ -222,9 +242,27 @@ def chromium(folder: Path) -> Iterator[Chromium]:
         yield Chromium(profile.pages[0], certificate, servers)
 
 
+@contextmanager
+def page_servers(certificate: Certificate) -> Iterator[dict[int, int]]:
+    """Serve pages until the block ends; yields the real port of each that they seem to be on."""
+    with serve(show_page) as http, serve(show_page, certificate) as https:
+        yield dict.fromkeys(HTTP_PORTS, http) | dict.fromkeys(HTTPS_PORTS, https)
+
+
 def show_page(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
-    start_response("200 OK", [("Content-Type", "text/html")])
-    return [HTML]
+    """Show a page, or redirect to the URL of `?to=`, whoever asks and with whatever method."""
+    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    to = parse_qs(environ["QUERY_STRING"]).get("to")
+    if not to:
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return [HTML]
+    headers = [
+        ("Location", to[0]),
+        ("Access-Control-Allow-Origin", environ.get("HTTP_ORIGIN", "*")),
+        ("Access-Control-Allow-Credentials", "true"),
+    ]
+    start_response("307 Temporary Redirect", headers)
+    return []
 
 
 class QuietHandler(WSGIRequestHandler):
