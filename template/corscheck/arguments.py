@@ -8,7 +8,8 @@ import click
 from app.cors import rules
 from app.cors.origins import read_origin
 
-from .browser import DEFAULT_PORTS, PageRequest, http_origin
+from .browser import BODILESS_METHODS, DEFAULT_PORTS, PageRequest, http_origin, normalize_method
+from .curl import Named, NotCurl, curl_words, read_curl
 
 
 def write(instead: str, item: str, reason: str) -> click.BadParameter:
@@ -37,14 +38,17 @@ def page_method(text: str) -> str:
     return text if text.upper() == method else method
 
 
-def page_header(text: str) -> str:
-    """The name of a header that a page may set."""
-    name, problem = rules.read("allowed header", text)
+def page_header(text: str) -> tuple[str, str]:
+    """A header that a page may set: `Name: value`, or its name alone."""
+    start, _, value = text.partition(":")
+    name, problem = rules.read("allowed header", start)
     if problem is not None:
         raise click.BadParameter(problem)
     if name == "*":
-        raise write("a name such as X-Request-ID", text, "it stands for every header")
-    return name
+        raise write("a name such as X-Request-ID", start, "it stands for every header")
+    if not re.match(r"[\t\x20-\x7e\x80-\xff]*\Z", value):
+        raise write(f"{name}: value", text, "a header is one line of Latin-1 text")
+    return name, value.strip(" \t") or "1"
 
 
 def media_type(text: str) -> str:
@@ -53,8 +57,10 @@ def media_type(text: str) -> str:
     return text
 
 
-def url_path(text: str) -> str:
-    """A path of this app, which may have a query."""
+def path_or_url(text: str) -> str:
+    """A path of this app, which may have a query, or a whole URL as a console prints it."""
+    if re.match(r"https?:", text, re.IGNORECASE):
+        return api_url(text)
     if not text.startswith("/"):
         raise write(f"/{text}", text, "a path starts with a slash")
     return percent_encoded(text)
@@ -108,6 +114,7 @@ def page_options(command: click.decorators.FC) -> click.decorators.FC:
         click.option(
             "--credentials", is_flag=True, help="Send credentials, as credentials: 'include' does."
         ),
+        click.option("--data", "body", metavar="BODY", help="The body that the page sends."),
         click.option(
             "--content-type",
             metavar="TYPE",
@@ -117,10 +124,10 @@ def page_options(command: click.decorators.FC) -> click.decorators.FC:
         click.option(
             "--header",
             "headers",
-            metavar="NAME",
+            metavar="'NAME: VALUE'",
             multiple=True,
             type=page_header,
-            help="A header that the page sets. Can be repeated.",
+            help="A header that the page sets; its name suffices. Can be repeated.",
         ),
     ):
         command = option(command)
@@ -130,11 +137,48 @@ def page_options(command: click.decorators.FC) -> click.decorators.FC:
 def page_request(
     origin: str,
     method: str,
-    headers: tuple[str, ...],
+    headers: tuple[tuple[str, str], ...],
     content_type: str | None,
+    body: str | None,
     credentials: bool,
 ) -> PageRequest:
-    sent = [(name, "1") for name in headers]
+    """Return the request that a page makes by these values of `page_options`."""
+    if body is not None and normalize_method(method) in BODILESS_METHODS:
+        raise click.BadParameter(
+            f"remove it: no page can send a body with {normalize_method(method)}",
+            param_hint="'--data'",
+        )
     if content_type is not None:
-        sent.append(("Content-Type", content_type))
-    return PageRequest(origin, method, tuple(sent), credentials)
+        headers += (("Content-Type", content_type),)
+    elif body is not None and "content-type" not in {name.lower() for name, _ in headers}:
+        headers += (("Content-Type", "text/plain;charset=UTF-8"),)  # what browsers add
+    return PageRequest(origin, method, headers, credentials, body=body)
+
+
+class TakesCurl(click.Command):
+    """A command that also takes what curl takes, as a browser copies it: `… curl URL -H …`.
+
+    The curl command can be one argument as well.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if words := curl_words(args):
+            try:
+                args = self.from_curl(read_curl(words))
+            except NotCurl as error:
+                raise click.UsageError(str(error), ctx) from None
+        return super().parse_args(ctx, args)
+
+    def from_curl(self, named: Named) -> list[str]:
+        """Return this command's own arguments for what a curl command names."""
+        if named.origin is None:
+            raise NotCurl("add -H 'Origin: https://app.example.com', the origin of the page")
+        return [*page_arguments(named), "--", named.url, named.origin, named.method]
+
+
+def page_arguments(named: Named) -> list[str]:
+    """Return the options for what a page sends, as `page_options` reads them."""
+    found = [f"--header={name}: {value}" for name, value in named.headers]
+    if named.body is not None:
+        found.append(f"--data={named.body}")
+    return [*found, "--credentials"] if named.credentials else found

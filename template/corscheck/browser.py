@@ -22,6 +22,10 @@ SAFELISTED_METHODS = ("GET", "HEAD", "POST")
 # Section 2.2.1, "normalize": browsers send these methods in upper case, and change no others.
 NORMALIZED_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT")
 
+# Section 5.4, the "Request" constructor, where `fetch` throws if there is a body; for OPTIONS, a
+# body is allowed.
+BODILESS_METHODS = ("GET", "HEAD")
+
 # Section 2.2.2, "forbidden request-header", with the prefixes below.
 FORBIDDEN_REQUEST_HEADERS = (
     "accept-charset",
@@ -80,11 +84,11 @@ LOOPBACK_HOST = re.compile(r"(?:.+\.)?localhost\Z|127(?:\.[0-9]{1,3}){3}\Z|::1\Z
 
 @dataclass(frozen=True)
 class PageRequest:
-    """What a page asks for when it calls `fetch(url, {method, headers, credentials})`.
+    """What a page asks for when it calls `fetch(url, {method, headers, credentials, body})`.
 
     `origin` is the origin of the page, or `null`. `credentials` is true for
     `credentials: "include"`. `preflight` is the standard's use-CORS-preflight flag: a page sets it
-    by listening to the progress of an upload.
+    by listening to the progress of an upload. No verdict depends on the body.
     """
 
     origin: str
@@ -92,6 +96,7 @@ class PageRequest:
     headers: Headers = ()
     credentials: bool = False
     preflight: bool = False
+    body: str | None = None
 
 
 @dataclass(frozen=True)

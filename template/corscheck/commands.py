@@ -4,6 +4,7 @@ import json
 import threading
 import webbrowser
 from dataclasses import asdict
+from urllib.parse import urljoin
 
 import click
 from flask import current_app
@@ -18,7 +19,7 @@ from .arguments import (
     page_options,
     page_origin,
     page_request,
-    url_path,
+    path_or_url,
 )
 from .explain import Explanation, OtherHost, as_text, explain, own_url, printable
 from .playground import NoPlace, playground
@@ -47,7 +48,7 @@ def show_command(as_json: bool) -> None:
 @commands.command("explain")
 @click.argument("origin", type=page_origin)
 @click.argument("method", type=page_method)
-@click.argument("path", type=url_path)
+@click.argument("path", type=path_or_url)
 @page_options
 @click.pass_context
 def explain_command(
@@ -55,8 +56,9 @@ def explain_command(
     origin: str,
     method: str,
     path: str,
-    headers: tuple[str, ...],
+    headers: tuple[tuple[str, str], ...],
     content_type: str | None,
+    body: str | None,
     credentials: bool,
 ) -> None:
     """Explain why a browser blocks a request to this app, or the app refuses it.
@@ -70,9 +72,9 @@ def explain_command(
     Example:
       flask cors explain http://localhost:5173 PUT /api/echo --content-type application/json
     """
-    request = page_request(origin, method, headers, content_type, credentials)
+    request = page_request(origin, method, headers, content_type, body, credentials)
     try:
-        explanation = explain(current_app, f"{own_url(current_app)}{path}", request)
+        explanation = explain(current_app, urljoin(own_url(current_app), path), request)
     except OtherHost as error:
         raise click.ClickException(printable(str(error))) from None
     finish(context, explanation)
@@ -97,8 +99,9 @@ def probe_command(
     url: str,
     origin: str,
     method: str,
-    headers: tuple[str, ...],
+    headers: tuple[tuple[str, str], ...],
     content_type: str | None,
+    body: str | None,
     credentials: bool,
     timeout: float,
 ) -> None:
@@ -124,7 +127,7 @@ def probe_command(
             "probe needs urllib3, which is not installed: pip install -r requirements-dev.txt"
         ) from None
     check_other_origin(url, origin)
-    request = page_request(origin, method, headers, content_type, credentials)
+    request = page_request(origin, method, headers, content_type, body, credentials)
     try:
         explanation = probe(current_app, url, request, timeout)
     except Unreachable as error:

@@ -11,7 +11,7 @@ from urllib3 import HTTPHeaderDict, PoolManager, exceptions
 
 from app.cors import rules
 
-from .browser import Headers, Response, Send
+from .browser import Headers, PageRequest, Response, Send
 from .explain import body
 
 # A refusal is a few lines of JSON.
@@ -36,8 +36,8 @@ class Unreachable(Exception):
     """No response came. The message says why, and what to do."""
 
 
-def sender(timeout: float) -> Send:
-    """Return a function that sends one request, and returns the response without its body.
+def sender(request: PageRequest, timeout: float) -> Send:
+    """Return a function that sends one HTTP request, with the page's body where it has one.
 
     Only of a 403 is the body read, since it may be the API's refusal. `timeout` is in seconds,
     for the connection and again for the response. The function raises Unreachable.
@@ -50,7 +50,7 @@ def sender(timeout: float) -> Send:
             response = pool.urlopen(
                 method,
                 url,
-                body=body(method, headers),
+                body=body(request, method, headers),
                 headers=HTTPHeaderDict(headers),
                 timeout=timeout,
                 retries=False,

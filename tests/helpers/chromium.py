@@ -182,7 +182,7 @@ class Browser:
         for origin, its in groupby(asked, lambda one: one[1].origin):
             if origin != self.origin:
                 self.open(origin)
-            calls = [{"url": url, "body": body, **asdict(request)} for url, request, body in its]
+            calls = [{**asdict(request), "url": url, "body": body} for url, request, body in its]
             got += self.tab.evaluate(RUN, calls)
         return [
             Answer(

@@ -1,0 +1,112 @@
+"""Reads a curl command, such as a browser's "Copy as cURL" makes, for what a page would send."""
+
+import argparse
+import re
+import shlex
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import NoReturn
+
+from .browser import FORBIDDEN_PREFIXES, FORBIDDEN_REQUEST_HEADERS, Headers
+
+# What a browser adds to each request, and copies, but a page's code did not set.
+BROWSERS_OWN = ("cache-control", "if-modified-since", "if-none-match", "pragma", "priority")
+BROWSERS_OWN += ("user-agent",)
+
+
+class NotCurl(ValueError):
+    """The text is no curl command that a page could follow. The message says what to write."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a curl command says of a request. `origin` is None if it does not name the page's."""
+
+    url: str
+    method: str
+    origin: str | None
+    headers: Headers
+    body: str | None
+    credentials: bool
+
+
+def curl_words(arguments: list[str]) -> list[str]:
+    """Return the words after `curl`, none if the arguments are not a curl command."""
+    if len(arguments) == 1 and re.match(r"\s*curl\s", arguments[0]):
+        text = re.sub(r"[\\^]\r?\n", " ", arguments[0]).replace("$'", "'")
+        try:
+            arguments = shlex.split(text)
+        except ValueError as error:
+            raise NotCurl(f"copy the whole curl command: {error}") from None
+    return arguments[1:] if arguments[:1] == ["curl"] else []
+
+
+def read_curl(words: list[str]) -> Named:
+    """Return what a curl command names. Raises NotCurl."""
+    given, _ = Parser().parse_known_args(words)
+    # The value of an option that is not known here is among the words, too.
+    patterns = ("https?://", r".*[/.]|localhost\b")
+    found = (word for pattern in patterns for word in given.words if re.match(pattern, word))
+    url = given.url or next(found, None)
+    if url is None:
+        raise NotCurl("add the URL to the curl command")
+    headers = [split_header(line) for line in given.headers]
+    content_type = "application/x-www-form-urlencoded"
+    if given.json is not None:
+        content_type = "application/json"
+        given.data.append(given.json)
+    names = {name.lower(): value for name, value in headers}
+    if given.data and not given.as_query and "content-type" not in names:
+        headers.append(("Content-Type", content_type))
+    if given.user is not None:
+        headers.append(("Authorization", f"Basic {b64encode(given.user.encode()).decode()}"))
+    body = "&".join(given.data) if given.data else None
+    if given.as_query and body is not None:
+        url, body = f"{url}{'&' if '?' in url else '?'}{body}", None
+    method = given.method or ("HEAD" if given.head else "GET" if body is None else "POST")
+    is_browsers = "sec-fetch-mode" in names or names.get("user-agent", "").startswith("Mozilla/")
+    return Named(
+        url if "://" in url else f"http://{url}",
+        method,
+        names.get("origin"),
+        tuple(header for header in headers if is_pages(header[0].lower(), is_browsers)),
+        body,
+        given.cookie is not None or "cookie" in names,
+    )
+
+
+class Parser(argparse.ArgumentParser):
+    """Knows those of curl's options that decide what a page would send, and their values."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False, allow_abbrev=False)
+        self.add_argument("words", nargs="*")
+        self.add_argument("--url")
+        self.add_argument("-X", "--request", dest="method")
+        self.add_argument("-H", "--header", dest="headers", action="append", default=[])
+        data = ("--data", "--data-raw", "--data-ascii", "--data-binary", "--data-urlencode")
+        self.add_argument("-d", *data, dest="data", action="append", default=[])
+        self.add_argument("--json")
+        self.add_argument("-G", "--get", dest="as_query", action="store_true")
+        self.add_argument("-I", "--head", action="store_true")
+        self.add_argument("-b", "--cookie")
+        self.add_argument("-u", "--user")
+        for ignored in ("-A", "-e", "-m", "-o", "-w", "-x", "-c", "-E"):
+            self.add_argument(ignored, dest="ignored")
+        for ignored in ("-L", "-S", "-f", "-g", "-i", "-k", "-s", "-v"):
+            self.add_argument(ignored, dest="ignored", action="store_true")
+
+    def error(self, message: str) -> NoReturn:
+        raise NotCurl(f"correct the curl command: {message}")
+
+
+def split_header(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name.strip(), value.strip()
+
+
+def is_pages(name: str, is_browsers: bool) -> bool:
+    """Return whether the code of a page set a header, in lower case, rather than the browser."""
+    if name in FORBIDDEN_REQUEST_HEADERS or name.startswith(FORBIDDEN_PREFIXES):
+        return False
+    return not (is_browsers and name in BROWSERS_OWN)
