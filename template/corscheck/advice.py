@@ -4,8 +4,8 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -13,11 +13,24 @@ from flask import Flask
 
 from app.cors import Policy, PolicyError, rules
 from app.cors.middleware import REFUSED
+from app.cors.origins import is_loopback
 from app.cors.parse import PARSERS
 from app.cors.policy import longest_prefix
 
-from .browser import Block, Exchange, PageRequest, Response, Verdict, normalize_method
+from .browser import (
+    LOOPBACK_HOST,
+    Block,
+    Exchange,
+    Outcome,
+    PageRequest,
+    Response,
+    normalize_method,
+    page_headers,
+    preflight_headers,
+    unsafe_header_names,
+)
 from .nearest import nearest
+from .sources import environment_of, variable_of, without_environment
 
 # The template's question for each part of the policy.
 QUESTIONS = {
@@ -32,20 +45,50 @@ QUESTIONS = {
 # The methods that the question offers. The environment may name others.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
+# The part of the policy that a browser's verdict is about. Others are not the policy's doing.
+PARTS = {
+    Block.NO_ALLOW_ORIGIN: "origins",
+    Block.OTHER_ALLOW_ORIGIN: "origins",
+    Block.WILDCARD_WITH_CREDENTIALS: "supports_credentials",
+    Block.NO_ALLOW_CREDENTIALS: "supports_credentials",
+    Block.METHOD: "methods",
+    Block.PREFLIGHT_STATUS: "methods",
+    Block.HEADER: "allow_headers",
+}
+
+# What a part of the policy lacks: items of a list, or True.
+Lacks = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Advice:
     """Why a request is blocked or refused, and what would allow it.
 
-    `command` changes an answer for good. Where a path has a policy of its own, `line` does, at
-    the end of app/settings.py. `variable` is for the environment of one deployment. Those that
-    would not help are empty.
+    `also` holds the other reasons, if there are several; the changes are for all of them.
+    `first` says which variables override the answers. `command` changes the answers for good.
+    Where a path has a policy of its own, `line` does, at the end of app/settings.py. `variable`
+    is for the environment of one deployment. Those that would not help are empty.
     """
 
     reason: str
+    also: tuple[str, ...] = ()
+    first: str = ""
     command: str = ""
     line: str = ""
     variable: str = ""
+
+    @property
+    def reasons(self) -> str:
+        return ". Also: ".join((self.reason, *self.also))
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One reason why the policy does not allow a request, and what `part` of it lacks."""
+
+    reason: str
+    part: str
+    lacks: Any = ()
 
 
 @dataclass(frozen=True)
@@ -53,13 +96,16 @@ class InForce:
     """The policy that a path goes by, and where it is set.
 
     `path` is the entry of CORS_PATHS, as it is written there, or empty for the whole API's
-    policy. `paths` is CORS_PATHS.
+    policy. `paths` is CORS_PATHS. `answered` is the whole policy but for the environment's part
+    in it. `is_deployed` is whether the URL is of another machine than this.
     """
 
     policy: Policy
     whole: Policy
+    answered: Policy
     path: str
     paths: Mapping[str, Any]
+    is_deployed: bool
 
     @property
     def name(self) -> str:
@@ -69,11 +115,19 @@ class InForce:
 def in_force(app: Flask, url: str) -> InForce:
     """Return the policy that the path of a URL goes by."""
     whole: Policy = app.extensions["cors_policy"]
-    path = unquote(urlsplit(url).path, errors="replace")
+    parts = urlsplit(url)
+    path = unquote(parts.path, errors="replace")
     paths = app.config.get("CORS_PATHS") or {}
     written = {entry.rstrip("/"): entry for entry in paths}
     entries = {entry: written.get(entry, entry) for entry in whole.paths}
-    return InForce(whole.for_path(path), whole, longest_prefix(entries, path) or "", paths)
+    return InForce(
+        policy=whole.for_path(path),
+        whole=whole,
+        answered=without_environment(app, whole),
+        path=longest_prefix(entries, path) or "",
+        paths=paths,
+        is_deployed=not LOOPBACK_HOST.match(parts.hostname or "localhost"),
+    )
 
 
 def refusal(sent: Exchange, policy: Policy) -> str | None:
@@ -97,76 +151,184 @@ def refusal_in(response: Response) -> str | None:
     return str(problem.get("detail")) if is_ours else None
 
 
-def policy_advice(found: InForce, request: PageRequest, verdict: Verdict, refused: bool) -> Advice:
-    """Return why the policy does not allow a request, and what would.
+def policy_advice(found: InForce, request: PageRequest, outcome: Outcome, refused: bool) -> Advice:
+    """Return every reason why a request is not allowed, and what would allow it.
 
-    `verdict` is the browser's, and `refused` is whether the API refused the request.
+    `refused` is whether the API refused the request.
     """
-    policy = found.policy
-    method = normalize_method(request.method)
+    causes = list(policy_causes(found.policy, request, found))
+    parts = {cause.part for cause in causes}
+    block = outcome.verdict.block
+    known = bool(parts & {"origins", "methods"}) if refused else PARTS.get(block) in parts
+    other = [] if known else [other_cause(found, request, outcome, refused)]
+
+    def lacks(policy: Policy) -> Lacks:
+        found_here = policy_causes(policy, request, found)
+        return {cause.part: cause.lacks for cause in found_here if cause.lacks}
+
+    return change(found, [*other, *(cause.reason for cause in causes)], lacks)
+
+
+def policy_causes(policy: Policy, request: PageRequest, found: InForce) -> Iterator[Cause]:
+    """Yield each reason why a policy does not allow a request."""
     if not policy.allows(request.origin):
         close = nearest(policy, found.name, request.origin)
         reason = f"{rules.show(request.origin)} is not allowed{close}"
-        return advise_change(found, "origins", [*policy.origins, request.origin], reason)
-    if (verdict.during_preflight or refused) and not policy.allows_method(method):
+        yield Cause(reason, "origins", [request.origin])
+    method = normalize_method(request.method)
+    asks = preflight_headers(request) is not None
+    if (asks or policy.protection) and not policy.allows_method(method):
         if method.upper() in policy.methods:
-            return Advice(
+            reason = (
                 f"the page must write {method.upper()}, not {method}: browsers send this method as"
                 " the page writes it"
             )
-        allowed = ", ".join(policy.methods)
-        reason = f"{rules.show(method)} is not allowed; {found.name} allows {allowed}"
-        return advise_change(found, "methods", [*policy.methods, method], reason)
-    if verdict.block is Block.HEADER:
+            yield Cause(reason, "methods")
+        else:
+            allowed = ", ".join(policy.methods)
+            reason = f"{rules.show(method)} is not allowed; {found.name} allows {allowed}"
+            yield Cause(reason, "methods", [method])
+    names = unsafe_header_names(page_headers(request))
+    if missing := [name for name in names if not policy.allows_header(name)]:
         where = f" by {found.name}" if found.path else ""
-        reason = f"the header {rules.show(verdict.found)} is not allowed{where}"
-        headers = [*policy.allow_headers, verdict.found]
-        return advise_change(found, "allow_headers", headers, reason)
+        shown = ", ".join(map(rules.show, missing))
+        reason = f"the header {shown} is" if len(missing) == 1 else f"the headers {shown} are"
+        yield Cause(f"{reason} not allowed{where}", "allow_headers", missing)
     if request.credentials and not policy.supports_credentials:
         reason = f"the request sends credentials; {found.name} forbids them"
-        return advise_change(found, "supports_credentials", True, reason)
+        yield Cause(reason, "supports_credentials", True)
+
+
+def other_cause(found: InForce, request: PageRequest, outcome: Outcome, refused: bool) -> str:
+    """Return why a request is not allowed where the policy is not the cause."""
+    block, value = outcome.verdict.block, rules.show(outcome.verdict.found)
+    if block is Block.MIXED_CONTENT:
+        if outcome.exchanges:
+            return f"{outcome.exchanges[-1].url} redirects to plain http: redirect to https"
+        return f"the page is on https: have it call https{value.removeprefix('http')}"
+    if block is Block.TOO_MANY_REDIRECTS:
+        return "the redirects form a loop: end it"
+    if block is Block.REDIRECT_URL:
+        return f"no cross-origin request may go to {value}: correct the Location header"
+    last = outcome.exchanges[-1]
+    if ("Origin", request.origin) not in last.headers:
+        return (
+            f"{outcome.exchanges[0].url} redirects to another origin, so a browser sends"
+            f" Origin: null, which no API should allow: have the page call {last.url} directly"
+        )
     if refused:
-        return Advice(f"{found.name} allows this request, but not as it is after the redirect")
-    return Advice(
+        return f"{found.name} allows this request, but not as it is after the redirect"
+    return (
         "the policy allows this request, but other code in the app changes its CORS headers: find"
         " that code and remove it"
     )
 
 
-def advise_change(found: InForce, name: str, value: Any, reason: str) -> Advice:
-    """Return what gives one part of a policy a new value, if it may have it.
+def change(found: InForce, reasons: list[str], lacks: Callable[[Policy], Lacks]) -> Advice:
+    """Return the reasons, and what gives a policy what it lacks, if it may have it.
 
-    For a path with a policy of its own, the policy of the whole API stays as it is.
+    `lacks` returns what a policy lacks: where a variable overrides the answers, these may lack
+    something else. For a path with a policy of its own, the whole API's policy stays as it is.
     """
+    lacking = lacks(found.policy)
+    values = with_lacking(found.policy, lacking)
+    if problems := rejected(found, values):
+        cannot = f"the policy cannot allow it: {'; '.join(problems)}"
+        if len(reasons) == 1:
+            return Advice(f"{reasons[0]}; {cannot}")
+        return Advice(reasons[0], (*reasons[1:], cannot))
+    if not lacking:
+        return Advice(reasons[0], tuple(reasons[1:]))
+    if found.is_deployed and "origins" in values:
+        values["origins"] = [
+            origin
+            for origin in values["origins"]
+            if origin in lacking["origins"] or not is_loopback(origin)
+        ]
+    ways = change_of_path if found.path else change_of_whole
+    answered = found.answered.for_path(found.path)
+    for_good = with_lacking(answered, lacks(answered))
+    return replace(ways(found, values, for_good), reason=reasons[0], also=tuple(reasons[1:]))
+
+
+def with_lacking(policy: Policy, lacking: Lacks) -> dict[str, Any]:
+    """Return the parts of a policy that lack something, with it."""
+    return {
+        part: more if more is True else [*getattr(policy, part), *more]
+        for part, more in lacking.items()
+    }
+
+
+def rejected(found: InForce, values: dict[str, Any]) -> list[str]:
+    """Return why the policy may not have new values."""
     config = {f"CORS_{part.upper()}": getattr(found.whole, part) for part in PARSERS}
+    paths = found.paths
     if found.path:
-        entry = {**found.paths.get(found.path, {}), name: value}
-        change: dict[str, Any] = {"CORS_PATHS": {**found.paths, found.path: entry}}
+        paths = with_path(found, values)
     else:
-        change = {f"CORS_{name.upper()}": value}
+        config |= {f"CORS_{part.upper()}": value for part, value in values.items()}
     try:
-        Policy.from_config({**config, "CORS_PATHS": found.paths, **change})
+        Policy.from_config({**config, "CORS_PATHS": paths})
     except PolicyError as error:
-        return Advice(f"{reason}; the policy cannot allow it: {'; '.join(error.problems)}")
-    if not found.path:
-        return change_of_whole(name, value, reason)
-    variable = f"FLASK_CORS_PATHS={shlex.quote(json.dumps(change['CORS_PATHS']))}"
-    if "FLASK_CORS_PATHS" in os.environ:  # overrides app/settings.py
-        return Advice(reason, variable=variable)
-    written = str(value) if isinstance(value, bool) else json.dumps(value, ensure_ascii=False)
-    line = f"CORS_PATHS[{json.dumps(found.path, ensure_ascii=False)}][{json.dumps(name)}]"
-    return Advice(reason, line=f"{line} = {written}", variable=variable)
+        return error.problems
+    return []
 
 
-def change_of_whole(name: str, value: Any, reason: str) -> Advice:
-    """Return what gives one part of the whole API's policy a new value."""
-    text = ", ".join(value) if isinstance(value, list) else str(value).lower()
-    variable = f"FLASK_CORS_{name.upper()}={shlex.quote(text)}"
-    if name == "methods":
-        if not set(value) <= set(METHODS):
-            return Advice(reason, variable=variable)
-        text = f"[{text}]"  # Copier takes the methods only as a list
-    # Copier reads answers as YAML, in which a * at the start means something else.
-    answer = f"{QUESTIONS[name]}={re.sub(r'^[*](?=,|$)', 'any', text)}"
-    command = f"copier update --vcs-ref=:current: --defaults -d {shlex.quote(answer)}"
-    return Advice(reason, command=command, variable=variable)
+def with_path(found: InForce, values: dict[str, Any]) -> dict[str, Any]:
+    return {**found.paths, found.path: {**found.paths.get(found.path, {}), **values}}
+
+
+def change_of_path(found: InForce, values: dict[str, Any], for_good: dict[str, Any]) -> Advice:
+    """Return what gives a path's policy new values, in one deployment and for good."""
+    variable = "FLASK_CORS_PATHS"
+    here = f"{variable}={shlex.quote(json.dumps(with_path(found, values)))}"
+    if variable in os.environ:
+        where = environment_of(variable)
+        return Advice("", first=f"{variable} ({where}) overrides app/settings.py", variable=here)
+    entry = f"CORS_PATHS[{as_python(found.path)}]"
+    parts = [f"{as_python(part)}: {as_python(value)}" for part, value in for_good.items()]
+    line = f"{entry} |= {{{', '.join(parts)}}}"
+    if len(for_good) == 1:
+        ((part, value),) = for_good.items()
+        line = f"{entry}[{as_python(part)}] = {as_python(value)}"
+    return Advice("", line=line if for_good else "", variable=here)
+
+
+def as_python(value: Any) -> str:
+    return str(value) if isinstance(value, bool) else json.dumps(value, ensure_ascii=False)
+
+
+def change_of_whole(found: InForce, values: dict[str, Any], for_good: dict[str, Any]) -> Advice:
+    """Return what gives the whole API's policy new values, in one deployment and for good."""
+    overriding = [name for part in values if (name := variable_of(found.whole, part))]
+    names = " and ".join(f"{name} ({environment_of(name)})" for name in overriding)
+    first = f"{names} {'overrides' if len(overriding) == 1 else 'override'} the answers"
+    if not for_good:
+        first += ", which allow this: remove it"
+    return Advice(
+        "",
+        first=first if overriding else "",
+        command=copier_command(for_good),
+        variable=" ".join(
+            f"FLASK_CORS_{part.upper()}={shlex.quote(as_text(value))}"
+            for part, value in values.items()
+        ),
+    )
+
+
+def copier_command(values: dict[str, Any]) -> str:
+    """Return the command that changes these answers, empty if none does."""
+    if not values or not set(values.get("methods", ())) <= set(METHODS):
+        return ""
+    answers = []
+    for part, value in values.items():
+        # Copier reads answers as YAML, in which a * at the start means something else, and takes
+        # the methods only as a list.
+        text = re.sub(r"^[*](?=,|$)", "any", as_text(value))
+        answers.append(f"{QUESTIONS[part]}={f'[{text}]' if part == 'methods' else text}")
+    given = " ".join(f"-d {shlex.quote(answer)}" for answer in answers)
+    return f"copier update --vcs-ref=:current: --defaults {given}"
+
+
+def as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else ", ".join(value)

@@ -162,11 +162,11 @@ class TakesCurl(click.Command):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if words := curl_words(args):
-            try:
+        try:
+            if words := curl_words(args):
                 args = self.from_curl(read_curl(words))
-            except NotCurl as error:
-                raise click.UsageError(str(error), ctx) from None
+        except NotCurl as error:
+            raise click.UsageError(str(error), ctx) from None
         return super().parse_args(ctx, args)
 
     def from_curl(self, named: Named) -> list[str]:

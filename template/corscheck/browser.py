@@ -138,6 +138,8 @@ class Block(Enum):
     MIXED_CONTENT = "an https page cannot fetch over plain http"
     REDIRECT_URL = "a cross-origin request cannot follow a redirect to this URL"
     TOO_MANY_REDIRECTS = "there are more than 20 redirects"
+    # Chromium only, and no verdict of this module: its user may say yes.
+    LOCAL_NETWORK = "a public page may not reach a local address"
 
 
 @dataclass(frozen=True)

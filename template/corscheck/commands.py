@@ -3,14 +3,14 @@
 import json
 import threading
 import webbrowser
-from dataclasses import asdict
-from urllib.parse import urljoin
+from dataclasses import asdict, replace
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
 
 from . import show
+from .advice import in_force
 from .arguments import (
     api_url,
     check_other_origin,
@@ -19,9 +19,19 @@ from .arguments import (
     page_options,
     page_origin,
     page_request,
-    path_or_url,
 )
-from .explain import Explanation, OtherHost, as_text, explain, own_url, printable
+from .browser import Block
+from .explain import (
+    Explanation,
+    OtherHost,
+    as_text,
+    elsewhere,
+    explain,
+    local_network,
+    own_url,
+    printable,
+)
+from .pasted import TakesTexts, asked
 from .playground import NoPlace, playground
 
 commands = AppGroup("cors", help="Show, explain and try the CORS policy.")
@@ -45,17 +55,17 @@ def show_command(as_json: bool) -> None:
         click.echo(line)
 
 
-@commands.command("explain")
-@click.argument("origin", type=page_origin)
-@click.argument("method", type=page_method)
-@click.argument("path", type=path_or_url)
+@commands.command("explain", cls=TakesTexts)
+@click.argument("words", nargs=-1, metavar="[ORIGIN METHOD PATH | TEXT]")
+@click.option("--origin", type=page_origin, help="The page's origin, if TEXT does not name it.")
+@click.option("--method", type=page_method, help="The method, if TEXT does not name it.")
 @page_options
 @click.pass_context
 def explain_command(
     context: click.Context,
-    origin: str,
-    method: str,
-    path: str,
+    words: tuple[str, ...],
+    origin: str | None,
+    method: str | None,
     headers: tuple[tuple[str, str], ...],
     content_type: str | None,
     body: str | None,
@@ -63,20 +73,40 @@ def explain_command(
 ) -> None:
     """Explain why a browser blocks a request to this app, or the app refuses it.
 
-    Shows each step, what comes nearest in the policy, and what would allow the request. ORIGIN
-    is the origin of the page, such as https://app.example.com. The app handles the request for
-    real, so a DELETE deletes. Exits with 0 if the request is allowed, and with 1 if the browser
-    blocks it or the API refuses it.
+    Shows each step, all reasons, and what would allow the request. ORIGIN is the origin of the
+    page, such as https://app.example.com, and PATH is a path of this app or a whole URL. TEXT is
+    what the console of Chrome, Firefox or Safari printed, or a curl command; without arguments,
+    it is read from standard input. The app handles the request for real, so a DELETE deletes.
+    Exits with 0 if the request is allowed, and with 1 if the browser blocks it or the API refuses
+    it.
 
     \b
     Example:
       flask cors explain http://localhost:5173 PUT /api/echo --content-type application/json
+      flask cors explain curl http://localhost:8000/api/echo -H 'Origin: http://localhost:5173'
     """
-    request = page_request(origin, method, headers, content_type, body, credentials)
+    app = current_app
+    url, request, said = asked(
+        words,
+        origin,
+        method,
+        headers,
+        content_type,
+        body,
+        credentials,
+        api=own_url(app),
+        policy_at=lambda url: in_force(app, url).policy,
+    )
     try:
-        explanation = explain(current_app, urljoin(own_url(current_app), path), request)
+        explanation = explain(app, url, request)
     except OtherHost as error:
         raise click.ClickException(printable(str(error))) from None
+    if not url.startswith(own_url(app)) and (warning := local_network(request.origin, url)):
+        explanation = replace(explanation, warnings=(warning,))
+    if said and explanation.allowed and said.block is not Block.LOCAL_NETWORK:
+        explanation = replace(
+            explanation, warnings=(*explanation.warnings, elsewhere(url, request))
+        )
     finish(context, explanation)
 
 

@@ -2,23 +2,60 @@
 
 import json
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urljoin, urlsplit
 
 from flask import Flask
 from werkzeug.http import HTTP_STATUS_CODES
 
-from app.cors import log
+from app.cors import Policy, log
 
-from .advice import Advice, in_force, policy_advice, refusal
-from .browser import Exchange, Headers, Outcome, PageRequest, Response, fetch
-from .chromium import console_message
+from .advice import Advice, InForce, Lacks, change, in_force, policy_advice, refusal
+from .browser import (
+    LOOPBACK_HOST,
+    Exchange,
+    Headers,
+    Outcome,
+    PageRequest,
+    Response,
+    fetch,
+    http_origin,
+    readable_headers,
+)
+from .console import sentences
 from .metadata import with_metadata
 
 is_explaining: ContextVar[bool] = ContextVar("is_explaining", default=False)
+
+# Response headers that are for the browser, a cache or a proxy rather than for a page's code.
+NOT_FOR_PAGES = (
+    "age",
+    "allow",
+    "alt-svc",
+    "connection",
+    "content-encoding",
+    "date",
+    "keep-alive",
+    "nel",
+    "referrer-policy",
+    "report-to",
+    "server",
+    "set-cookie",
+    "strict-transport-security",
+    "transfer-encoding",
+    "upgrade",
+    "vary",
+    "via",
+    "x-frame-options",
+    "x-powered-by",
+)
+NOT_FOR_PAGES_STARTS = ("access-control-", "content-security-", "cross-origin-", "permissions-")
+NOT_FOR_PAGES_STARTS += ("x-content-type-", "x-xss-")
 
 
 @dataclass(frozen=True)
@@ -26,7 +63,8 @@ class Explanation:
     """A page's request, its outcome, and what to change if it is not allowed.
 
     It is blocked by the browser or refused by the API, which may let the page read why: then
-    `refused` says it. `warnings` are about the API, whether the request is allowed or not.
+    `refused` says it. If it is allowed, `hidden` is about headers that the page cannot read.
+    `warnings` are about the API, whether the request is allowed or not.
     """
 
     request: PageRequest
@@ -35,15 +73,16 @@ class Explanation:
     refused: str | None
     advice: Advice | None
     warnings: tuple[str, ...] = ()
+    hidden: Advice | None = None
 
     @property
     def allowed(self) -> bool:
         return self.outcome.allowed and self.refused is None
 
     @property
-    def console(self) -> str | None:
-        """The sentence in Chromium's console."""
-        return console_message(self.request.origin, self.url, self.outcome)
+    def consoles(self) -> dict[str, str]:
+        """What each browser prints in its console."""
+        return sentences(self.request, self.url, self.outcome)
 
 
 class OtherHost(Exception):
@@ -84,9 +123,74 @@ def conclude(app: Flask, url: str, request: PageRequest, outcome: Outcome) -> Ex
     found = in_force(app, last.url if last else url)
     refused = refusal(last, found.policy) if last else None
     if outcome.allowed and refused is None:
-        return Explanation(request, url, outcome, None, None)
-    advice = policy_advice(found, request, outcome.verdict, refused is not None)
+        hidden = hidden_headers(found, request, outcome.response)
+        return Explanation(request, url, outcome, None, None, hidden=hidden)
+    advice = policy_advice(found, request, outcome, refused is not None)
     return Explanation(request, url, outcome, refused, advice)
+
+
+def hidden_headers(found: InForce, request: PageRequest, response: Response) -> Advice | None:
+    """Return which headers of a response a page cannot read, and what exposes them."""
+    readable = {name for name, _ in readable_headers(request, response)}
+    hidden = [
+        name
+        for name in dict.fromkeys(name for name, _ in response.headers)
+        if name not in readable
+        and name.lower() not in NOT_FOR_PAGES
+        and not name.lower().startswith(NOT_FOR_PAGES_STARTS)
+    ]
+    if not hidden:
+        return None
+
+    def lacks(policy: Policy) -> Lacks:
+        exposed = {name.lower() for name in policy.expose_headers}
+        missing = [] if "*" in exposed else [name for name in hidden if name.lower() not in exposed]
+        return {"expose_headers": missing} if missing else {}
+
+    return change(found, [f"the page cannot read {', '.join(hidden)}"], lacks)
+
+
+def elsewhere(url: str, request: PageRequest) -> str:
+    """Return what to do if a browser blocked what the policy here allows."""
+    command = shlex.join(["flask", "cors", "probe", url, request.origin, request.method])
+    return (
+        "the policy here allows what the browser blocked: start the API again or deploy it, and"
+        f" see what it answers: {command}"
+    )
+
+
+def local_network(page: str, url: str) -> str | None:
+    """Return what Chromium does if a page asks for a more local address than its own.
+
+    Local Network Access, section 2.1, "IP address space": only addresses, and the names of this
+    machine, say which one it is.
+    """
+    origin = http_origin(page)
+    host = urlsplit(url).hostname or ""
+    if origin is None or locality(host) <= locality(origin[1]):
+        return None
+    what = (
+        f"{host}, an address of {'its own machine' if locality(host) == 2 else 'a local network'}"
+    )
+    if origin[0] == "https" or locality(origin[1]) == 2:
+        return (
+            f"Chrome asks its user before a page on {page} may reach {what}, and blocks the request"
+            " if the user says no, whatever the policy allows (Local Network Access)"
+        )
+    return (
+        f"serve the page over https: Chrome lets no page on plain http reach {what}, whatever the"
+        " policy allows (Local Network Access)"
+    )
+
+
+def locality(host: str) -> int:
+    """Return 2 for a host of this machine, 1 for one of a local network, 0 for others."""
+    if LOOPBACK_HOST.match(host):
+        return 2
+    try:
+        return int(ip_address(host).is_private)
+    except ValueError:
+        return int(host.endswith(".local"))
 
 
 def own_url(app: Flask) -> str:
@@ -148,6 +252,9 @@ def conclusion(explanation: Explanation) -> Iterator[str]:
     verdict, advice = explanation.outcome.verdict, explanation.advice
     if explanation.allowed:
         yield "Allowed: the page may read the response."
+        if explanation.hidden is not None:
+            yield f"But {explanation.hidden.reason}: it gets null."
+            yield from ways(explanation.hidden, "expose them")
     elif explanation.refused is not None:
         yield f"Refused by the API, before its code ran: {explanation.refused}."
         if verdict.block is None:
@@ -157,23 +264,29 @@ def conclusion(explanation: Explanation) -> Iterator[str]:
     elif verdict.block is not None:
         where = "the preflight" if verdict.during_preflight else "the request"
         yield f"Blocked by the browser at {where}: {verdict.block.value}."
-    if explanation.console:
-        yield f"Chromium's console: {explanation.console}"
+    for browser, sentence in explanation.consoles.items():
+        first, *rest = sentence.splitlines()
+        yield f"{browser}'s console: {first}"
+        yield from (f"  {line}" for line in rest)
     if advice is not None:
         yield ""
         yield f"Why: {advice.reason}"
-        yield from ways(advice)
+        yield from (f"Also: {reason}" for reason in advice.also)
+        yield from ways(advice, "allow it")
 
 
-def ways(advice: Advice) -> Iterator[str]:
-    """Yield what to do to allow a request: for good, and in one deployment."""
+def ways(advice: Advice, purpose: str) -> Iterator[str]:
+    """Yield what to do: for good, and in one deployment."""
+    if advice.first:
+        yield f"First: {advice.first}"
     if advice.command:
-        yield f"To allow it: {advice.command}"
+        yield f"To {purpose}: {advice.command}"
     if advice.line:
-        yield f"To allow it, write in app/settings.py: {advice.line}"
+        yield f"To {purpose}, write in app/settings.py: {advice.line}"
     if advice.variable:
         for_good = advice.command or advice.line
-        yield f"{'Or for' if for_good else 'To allow it in'} one deployment: {advice.variable}"
+        start = "Or for" if for_good else f"To {purpose} in"
+        yield f"{start} one deployment: {advice.variable}"
 
 
 def is_preflight(headers: Headers) -> bool:

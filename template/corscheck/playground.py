@@ -17,7 +17,7 @@ from app.cors import Policy
 from app.cors.middleware import REFUSED
 from app.cors.origins import is_loopback, split_origin
 
-from .advice import Advice, InForce, advise_change, in_force
+from .advice import Advice, InForce, change, in_force
 from .browser import DEFAULT_PORTS, PageRequest
 from .explain import OtherHost, as_text, explain
 
@@ -111,12 +111,13 @@ def how_to_allow_another(found: InForce) -> str:
     allowed = found.policy.origins
     ports = (port for port in USUAL_PORTS if f"http://localhost:{port}" not in allowed)
     port = next((port for port in ports if not is_taken("localhost", port)), USUAL_PORTS[-1])
-    change = advise_change(found, "origins", [*allowed, f"http://localhost:{port}"], "")
-    commands = f"  {change.variable} flask run\n  {change.variable} flask cors playground"
-    if change.command:
-        return f"  {change.command}\nOr only in two shells:\n{commands}"
-    if change.line:
-        return f"  {change.line}\nin app/settings.py. Or only in two shells:\n{commands}"
+    page = f"http://localhost:{port}"
+    advice = change(found, [""], lambda policy: {} if policy.allows(page) else {"origins": [page]})
+    commands = f"  {advice.variable} flask run\n  {advice.variable} flask cors playground"
+    if advice.command:
+        return f"  {advice.command}\nOr only in two shells:\n{commands}"
+    if advice.line:
+        return f"  {advice.line}\nin app/settings.py. Or only in two shells:\n{commands}"
     return commands
 
 
@@ -190,7 +191,7 @@ def explanation_as_json(app: Flask, url: str, sent: PageRequest) -> dict[str, An
         "to try it": advice.variable,
     }
     return {
-        "why": advice.reason,
+        "why": advice.reasons,
         "refused": explanation.refused is not None,
         "changes": [change for change in changes.items() if change[1]],
         "steps": list(as_text(explanation)),

@@ -1,20 +1,17 @@
 """The policy in force: each value, its source, and what to think about before deploying."""
 
-import json
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dotenv import dotenv_values, find_dotenv
-from flask import Config, Flask
+from flask import Flask
 
 from app.cors import Policy
 from app.cors.parse import PARSERS
 
 from .explain import own_url
 from .risks import notes, risks, risks_of_paths
+from .sources import from_object, source
 
 
 @dataclass(frozen=True)
@@ -69,36 +66,6 @@ def own_parts(app: Flask, policy: Policy) -> dict[str, list[str]]:
         ]
         for path, own in policy.paths.items()
     }
-
-
-def from_object(app: Flask, name: str) -> Config:
-    config = Config(app.root_path)
-    config.from_object(name)
-    return config
-
-
-def source(app: Flask, name: str) -> str:
-    """Return where a setting was set; the later source wins, as in `create_app`."""
-    value = app.config.get(name)
-    variable = f"FLASK_{name}"
-    if variable in os.environ and value == as_flask_reads(os.environ[variable]):
-        in_file = dotenv_values(find_dotenv(usecwd=True)).get(variable)
-        where = ".env" if in_file == os.environ[variable] else "environment"
-        return f"{where}, {variable}"
-    for module in ("app.settings", "app.answers"):
-        config = from_object(app, module)
-        if name in config and value == config[name]:
-            return f"{module.replace('.', '/')}.py"
-    if name not in app.config:
-        return "default"
-    return "dev.py" if name.startswith("SESSION_") and "dev" in sys.modules else "create_app"
-
-
-def as_flask_reads(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def as_text(shown: Report) -> Iterator[str]:

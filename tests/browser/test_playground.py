@@ -271,7 +271,7 @@ def test_each_reason_comes_with_its_fix_and_the_words_in_the_console(tab: Page, 
     card.get_by_text("Step by step").click()
     steps = card.locator("pre").inner_text()
     assert "> Access-Control-Request-Method: PATCH" in steps
-    predicted = re.search("Chromium's console: (.*)", steps)
+    predicted = re.search("Chrome's console: (.*)", steps)
     assert predicted and predicted[1] in console
 
 

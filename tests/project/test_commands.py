@@ -299,7 +299,7 @@ def test_explain_finds_the_nearest_miss_and_the_change_that_allows_it(
     assert result.exit_code == 1, result
     why = result.line("Why:")
     assert why == (f"{page} is not allowed{miss}" if page != APP else miss)
-    assert result.line("Chromium's console: Access to fetch at 'http://localhost:").endswith(".")
+    assert result.line("Chrome's console: Access to fetch at 'http://localhost:").endswith(".")
 
     (change,) = re.findall(r"deployment: (\S+=.*)", result.stdout)
     variable, _, value = "".join(shlex.split(change)).partition("=")
@@ -357,7 +357,7 @@ def test_explain_shows_each_step(cors: Commands) -> None:
     assert result.line("Blocked by the browser at the preflight:") == (
         "the method is not in Access-Control-Allow-Methods."
     )
-    assert result.line("Chromium's console:") == (
+    assert result.line("Chrome's console:") == (
         f"Access to fetch at 'http://localhost:5000/api/echo' from origin '{APP}' has been blocked"
         " by CORS policy: Method DELETE is not allowed by Access-Control-Allow-Methods in preflight"
         " response."

@@ -216,7 +216,10 @@ def test_explain_changes_the_path_and_nothing_else(cors: Commands, name: str) ->
     assert (
         by_environment.line("To allow it in one deployment:") == f"{variable}={shlex.quote(value)}"
     )
-    assert "app/settings.py" not in by_environment.stdout
+    assert by_environment.line("First:") == (
+        "FLASK_CORS_PATHS (environment) overrides app/settings.py"
+    )
+    assert "write in app/settings.py" not in by_environment.stdout
 
 
 @pytest.mark.parametrize("path", ["/api/publicity", "/api", "/", "/api/echoes", "/api%2Fpubli"])
@@ -259,7 +262,7 @@ READABLE = "The page may read this answer: the browser blocks nothing."
     ("page", "method", "cause", "then", "why"),
     [
         (STRANGER, "POST", "the origin is not allowed", NO_HEADER, f"{STRANGER} is not"),
-        ("null", "POST", "the origin is not allowed", NO_HEADER, "null is not allowed; "),
+        ("null", "POST", "the origin is not allowed", NO_HEADER, "null is not allowed"),
         # By the host alone these would be one origin, but the browser sends Sec-Fetch-Site.
         ("https://localhost:5000", "POST", "the origin is not allowed", NO_HEADER, "https://local"),
         (APP, "POST", "the method is not among GET, PUT", READABLE, "POST is not allowed; the"),
@@ -276,10 +279,14 @@ def test_refused_by_the_api(
     told = result.line("Refused by the API, before its code ran:")
     assert told == f"{cause}." or (method, told) == ("HEAD", "the method is not allowed.")
     assert then in result.stdout.splitlines()
-    assert ("Chromium's console: " in result.stdout) is (then == NO_HEADER)
+    assert ("Chrome's console: " in result.stdout) is (then == NO_HEADER)
     assert result.line("Why:").startswith(why)
     assert "Blocked by the browser" not in result.stdout
-    if page == APP:
+    if variables:
+        assert result.line("First:") == (
+            "FLASK_CORS_METHODS (environment) overrides the answers, which allow this: remove it"
+        )
+    elif page == APP:
         assert result.line("To allow it:").startswith("copier update ")
 
 

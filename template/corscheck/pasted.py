@@ -1,0 +1,117 @@
+"""Makes a page's request of what a person has: a console's text, a curl command, or three words."""
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import urljoin
+
+import click
+
+from app.cors import Policy, rules
+
+from .arguments import (
+    TakesCurl,
+    check_other_origin,
+    page_arguments,
+    page_header,
+    page_method,
+    page_origin,
+    page_request,
+    path_or_url,
+)
+from .browser import Block, Headers, PageRequest, preflight_headers
+from .console import Said, read
+from .curl import Named
+
+
+class TakesTexts(TakesCurl):
+    """A command that reads a text from standard input where no argument, or `-`, is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[-1] == "-":
+            if sys.stdin.isatty():
+                click.echo("Paste the browser's error, then press Enter and Ctrl+D:", err=True)
+            args = [*args[:-1], sys.stdin.read()]
+        return super().parse_args(ctx, args)
+
+    def from_curl(self, named: Named) -> list[str]:
+        origin = [] if named.origin is None else [f"--origin={named.origin}"]
+        return [*page_arguments(named), *origin, f"--method={named.method}", "--", named.url]
+
+
+def asked(
+    words: tuple[str, ...],
+    origin: str | None,
+    method: str | None,
+    headers: Headers,
+    content_type: str | None,
+    body: str | None,
+    credentials: bool,
+    api: str,
+    policy_at: Callable[[str], Policy],
+) -> tuple[str, PageRequest, Said | None]:
+    """Return a URL, a page's request for it, and what the console said, if that was pasted.
+
+    Asks for what the words and the options do not name. `api` is where `flask run` serves the
+    app, for a path alone. `policy_at` returns the policy of a URL.
+    """
+    said = None
+    target: str | None = words[-1]
+    if len(words) == 3:
+        origin, method = read_as(page_origin, "ORIGIN", words[0]), words[1]
+        method = read_as(page_method, "METHOD", method)
+    elif len(words) > 1:
+        missing = click.MissingParameter(param_type="argument", param_hint="'PATH'")
+        raise missing if len(words) == 2 else click.UsageError("put the browser's error in quotes")
+    elif not re.match(r"/|https?://\S+\Z", words[0]):
+        said = read_text(words[0])
+        target, origin, method = said.url, origin or said.origin, method or said.method
+        credentials = credentials or said.credentials
+        if said.header and said.header.lower() not in {name.lower() for name, _ in headers}:
+            headers += (page_header(said.header),)
+    target = target or ask("the URL", path_or_url)
+    url = urljoin(api, read_as(path_or_url, "PATH", target))
+    origin = origin or only_origin(policy_at(url)) or ask("the page's --origin", page_origin)
+    origin = read_as(page_origin, "--origin", origin)
+    default = None if said and said.block is Block.METHOD else "GET"
+    method = method or ask("the --method", page_method, default)
+    check_other_origin(url, origin)
+    request = page_request(origin, method, headers, content_type, body, credentials)
+    if said and said.preflight and preflight_headers(request) is None:
+        request = replace(request, preflight=True)
+    return url, request, said
+
+
+def read_text(text: str) -> Said:
+    said = read(text)
+    if said is None:
+        raise click.UsageError(
+            "paste the whole error about CORS from the browser's console, or a curl command, or"
+            f" write ORIGIN METHOD PATH: {rules.show(text)} is something else"
+        )
+    return said
+
+
+def read_as(convert: Callable[[str], str], hint: str, text: str) -> str:
+    try:
+        return convert(text)
+    except click.BadParameter as error:
+        error.param_hint = f"'{hint}'"
+        raise
+
+
+def only_origin(policy: Policy) -> str | None:
+    """Return the origin that a policy allows if there is no other."""
+    (origin, *others) = policy.origins
+    return None if others or "*" in origin else origin
+
+
+def ask(what: str, convert: Callable[[str], str], default: str | None = None) -> str:
+    """Ask at the terminal. Raises UsageError where nobody is there to answer."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"add {what}: the text does not name it")
+    answer: str = click.prompt(
+        what.replace("--", ""), default=default, value_proc=convert, err=True
+    )
+    return answer
