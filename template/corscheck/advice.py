@@ -283,8 +283,8 @@ def change_of_path(found: InForce, values: dict[str, Any], for_good: dict[str, A
     variable = "FLASK_CORS_PATHS"
     here = f"{variable}={shlex.quote(json.dumps(with_path(found, values)))}"
     if variable in os.environ:
-        where = environment_of(variable)
-        return Advice("", first=f"{variable} ({where}) overrides app/settings.py", variable=here)
+        first = f"change {variable} ({environment_of(variable)}), which overrides app/settings.py"
+        return Advice("", first=first, variable=here)
     entry = f"CORS_PATHS[{as_python(found.path)}]"
     parts = [f"{as_python(part)}: {as_python(value)}" for part, value in for_good.items()]
     line = f"{entry} |= {{{', '.join(parts)}}}"
@@ -302,9 +302,9 @@ def change_of_whole(found: InForce, values: dict[str, Any], for_good: dict[str, 
     """Return what gives the whole API's policy new values, in one deployment and for good."""
     overriding = [name for part in values if (name := variable_of(found.whole, part))]
     names = " and ".join(f"{name} ({environment_of(name)})" for name in overriding)
-    first = f"{names} {'overrides' if len(overriding) == 1 else 'override'} the answers"
-    if not for_good:
-        first += ", which allow this: remove it"
+    overrides = "overrides" if len(overriding) == 1 else "override"
+    already = "" if for_good else ": they allow this"
+    first = f"remove {names}, which {overrides} the answers{already}"
     return Advice(
         "",
         first=first if overriding else "",

@@ -57,8 +57,15 @@ def show_command(as_json: bool) -> None:
 
 @commands.command("explain", cls=TakesTexts)
 @click.argument("words", nargs=-1, metavar="[ORIGIN METHOD PATH | TEXT]")
-@click.option("--origin", type=page_origin, help="The page's origin, if TEXT does not name it.")
-@click.option("--method", type=page_method, help="The method, if TEXT does not name it.")
+@click.option(
+    "--origin",
+    metavar="ORIGIN",
+    type=page_origin,
+    help="The page's origin, if TEXT does not name it.",
+)
+@click.option(
+    "--method", metavar="METHOD", type=page_method, help="The method, if TEXT does not name it."
+)
 @page_options
 @click.pass_context
 def explain_command(

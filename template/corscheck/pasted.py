@@ -70,12 +70,12 @@ def asked(
         credentials = credentials or said.credentials
         if said.header and said.header.lower() not in {name.lower() for name, _ in headers}:
             headers += (page_header(said.header),)
-    target = target or ask("the URL", path_or_url)
+    target = target or ask("URL", path_or_url)
     url = urljoin(api, read_as(path_or_url, "PATH", target))
-    origin = origin or only_origin(policy_at(url)) or ask("the page's --origin", page_origin)
+    origin = origin or only_origin(policy_at(url)) or ask("origin", page_origin)
     origin = read_as(page_origin, "--origin", origin)
     default = None if said and said.block is Block.METHOD else "GET"
-    method = method or ask("the --method", page_method, default)
+    method = method or ask("method", page_method, default)
     check_other_origin(url, origin)
     request = page_request(origin, method, headers, content_type, body, credentials)
     if said and said.preflight and preflight_headers(request) is None:
@@ -107,11 +107,11 @@ def only_origin(policy: Policy) -> str | None:
     return None if others or "*" in origin else origin
 
 
-def ask(what: str, convert: Callable[[str], str], default: str | None = None) -> str:
+def ask(name: str, convert: Callable[[str], str], default: str | None = None) -> str:
     """Ask at the terminal. Raises UsageError where nobody is there to answer."""
     if not sys.stdin.isatty():
-        raise click.UsageError(f"add {what}: the text does not name it")
-    answer: str = click.prompt(
-        what.replace("--", ""), default=default, value_proc=convert, err=True
-    )
+        missing = "copy the line that has it" if name == "URL" else f"add --{name}"
+        raise click.UsageError(f"{missing}: the text names no {name}")
+    question = f"{name[0].upper()}{name[1:]}"
+    answer: str = click.prompt(question, default=default, value_proc=convert, err=True)
     return answer

@@ -23,7 +23,7 @@ from corscheck.browser import (
     fetch,
     readable_headers,
 )
-from corscheck.chromium import console_message
+from corscheck.console import sentences
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -661,9 +661,8 @@ def test_the_judge_knows_why_chromium_blocks_and_what_it_says(browser: Chromium)
         asked, cases, answers, strict=True
     ):
         outcome = judge(url, request, response, preflight)
-        api = "XMLHttpRequest" if request.preflight else "fetch"
         said = answer.console[0] if answer.console else None
-        foretold = console_message(PAGE, url, outcome, api)
+        foretold = sentences(request, url, outcome).get("Chrome")
         right = outcome.verdict.block is block and answer.allowed is (block is None)
         if not right or (block is not None and said != foretold):
             differences.append(
@@ -736,7 +735,7 @@ def test_no_page_on_https_reaches_plain_http(browser: Chromium, apis: Apis) -> N
         asked, answers, outcomes, blocks, strict=True
     ):
         said = answer.console[0] if answer.console else None
-        foretold = console_message(request.origin, url, outcome)
+        foretold = sentences(request, url, outcome).get("Chrome")
         right = outcome.verdict.block is block and answer.allowed is (block is None)
         if not right or said != foretold:
             differences.append(

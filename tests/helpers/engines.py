@@ -42,6 +42,15 @@ PREFERENCES = {
 }
 
 
+# How Firefox's console is read, which a page cannot do.
+SYSTEM_ACCESS = ["--remote-allow-system-access"]
+READ_CONSOLE = """(() => {
+  const said = Services.console.getMessageArray().map(({message}) => message);
+  Services.console.reset();
+  return JSON.stringify(said);
+})()"""
+
+
 class Missing(Exception):
     """A browser is not installed."""
 
@@ -57,6 +66,8 @@ class FirefoxTab:
         self.command("session.subscribe", events=["browsingContext.load"])
         tree = self.command("browsingContext.getTree")
         self.context = tree["contexts"][0]["context"]
+        tree = self.command("browsingContext.getTree", **{"moz:scope": "chrome"})
+        self.chrome = tree["contexts"][0]["context"]
 
     def command(self, method: str, **parameters: Any) -> Any:
         self.sent += 1
@@ -91,6 +102,17 @@ class FirefoxTab:
         if said["type"] == "exception":
             raise RuntimeError(said["exceptionDetails"]["text"])
         return json.loads(said["result"].get("value", "null"))
+
+    def read_console(self) -> list[str]:
+        """Return what the console says of blocked requests, and clear it."""
+        said = self.command(
+            "script.evaluate",
+            expression=READ_CONSOLE,
+            target={"context": self.chrome},
+            awaitPromise=False,
+        )
+        lines = "\n".join(json.loads(said["result"]["value"]))
+        return re.findall(r'"(Cross-Origin Request Blocked: .*)"\]', lines)
 
 
 class WebKitTab:
@@ -144,7 +166,7 @@ def firefox(folder: Path, certificate: Certificate) -> Iterator[Browser]:
         (folder / "user.js").write_text("".join(lines))
         command = [program, "--headless", "--no-remote", "--profile", str(folder)]
         process = stack.enter_context(
-            running([*command, "--remote-debugging-port=0"], HOME=str(folder))
+            running([*command, "--remote-debugging-port=0", *SYSTEM_ACCESS], HOME=str(folder))
         )
         address = wait_for(process.stderr, r"WebDriver BiDi listening on (ws://\S+)")
         socket = connect(f"{address}/session", max_size=None, proxy=None)
@@ -155,20 +177,11 @@ def firefox(folder: Path, certificate: Certificate) -> Iterator[Browser]:
 @contextmanager
 def webkit(folder: Path, certificate: Certificate) -> Iterator[Browser]:
     """Start WebKit on a screen that is not there, and the servers of its pages."""
-    driver, screen = programs("WebKitWebDriver", "Xvfb")
+    (driver,) = programs("WebKitWebDriver")
     with ExitStack() as stack:
         servers = stack.enter_context(page_servers(certificate))
         proxy = f"--proxy=socks5://127.0.0.1:{stack.enter_context(relay(servers))}"
-        process = stack.enter_context(running([screen, "-displayfd", "2", "-nolisten", "tcp"]))
-        display = wait_for(process.stderr, r"^(\d+)$")
-        environ = {
-            "DISPLAY": f":{display}",
-            "HOME": str(folder),
-            "XDG_RUNTIME_DIR": str(folder),
-            # Nobody is to be asked, and no other browser to be found, on the desktop's bus.
-            "DBUS_SESSION_BUS_ADDRESS": "disabled:",
-            "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1",  # it does not start for root
-        }
+        environ = stack.enter_context(screen(folder))
         port = free_port()
         stack.enter_context(running([driver, f"--port={port}"], **environ))
         connection = HTTPConnection("127.0.0.1", port, timeout=2 * PATIENCE)
@@ -176,6 +189,38 @@ def webkit(folder: Path, certificate: Certificate) -> Iterator[Browser]:
         connect_patiently(connection)
         tab = WebKitTab(connection, ["--automation", proxy])
         yield Browser("webkit", tab, certificate, servers)
+
+
+@contextmanager
+def webkit_console(folder: Path, url: str, servers: dict[int, int]) -> Iterator[IO[str]]:
+    """Show a page in WebKit without a driver, under which its console would say nothing.
+
+    Yields the lines of the console. `servers` are those of `relay`.
+    """
+    programs("WebKitWebDriver")
+    (browser,) = Path("/usr/lib").glob("*/webkit2gtk-4.*/MiniBrowser")
+    with relay(servers) as port, screen(folder) as environ:
+        options = [f"--proxy=socks5://127.0.0.1:{port}", "--ignore-tls-errors"]
+        options += ["--enable-write-console-messages-to-stdout=true", url]
+        with running([str(browser), *options], **environ) as process:
+            assert process.stderr
+            yield process.stderr
+
+
+@contextmanager
+def screen(folder: Path) -> Iterator[dict[str, str]]:
+    """Start a screen that is not there; yields the environment of WebKit on it."""
+    (program,) = programs("Xvfb")
+    with running([program, "-displayfd", "2", "-nolisten", "tcp"]) as process:
+        number = wait_for(process.stderr, r"^(\d+)$")
+        yield {
+            "DISPLAY": f":{number}",
+            "HOME": str(folder),
+            "XDG_RUNTIME_DIR": str(folder),
+            # Nobody is to be asked, and no other browser to be found, on the desktop's bus.
+            "DBUS_SESSION_BUS_ADDRESS": "disabled:",
+            "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1",  # it does not start for root
+        }
 
 
 Start = Callable[[Path, Certificate], AbstractContextManager[Browser]]

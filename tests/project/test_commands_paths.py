@@ -217,7 +217,7 @@ def test_explain_changes_the_path_and_nothing_else(cors: Commands, name: str) ->
         by_environment.line("To allow it in one deployment:") == f"{variable}={shlex.quote(value)}"
     )
     assert by_environment.line("First:") == (
-        "FLASK_CORS_PATHS (environment) overrides app/settings.py"
+        "change FLASK_CORS_PATHS (environment), which overrides app/settings.py"
     )
     assert "write in app/settings.py" not in by_environment.stdout
 
@@ -284,7 +284,7 @@ def test_refused_by_the_api(
     assert "Blocked by the browser" not in result.stdout
     if variables:
         assert result.line("First:") == (
-            "FLASK_CORS_METHODS (environment) overrides the answers, which allow this: remove it"
+            "remove FLASK_CORS_METHODS (environment), which overrides the answers: they allow this"
         )
     elif page == APP:
         assert result.line("To allow it:").startswith("copier update ")
