@@ -1,5 +1,6 @@
 """Wires what your answers and settings chose. Updates change this file: do not edit it."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cors, settings
+from app.cors.log import log_start
 
 # The parts of the policy that are yours to set in app/settings.py.
 YOURS = ("CORS_PATHS", "CORS_PROTECTION")
@@ -25,6 +27,8 @@ def init_app(app: Flask, policy: cors.Policy, flask_cors: CORS) -> None:
     if problems:
         raise cors.PolicyError(problems)
     cors.init_app(app, policy, flask_cors)
+    if not app.testing and "FLASK_RUN_FROM_CLI" not in os.environ:  # as `flask` does
+        log_start(policy)
 
     # Around the policy, which compares the origin with the host that the proxy was asked for.
     if proxies := app.config.get("PROXIES", 0):

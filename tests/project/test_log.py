@@ -127,7 +127,8 @@ def test_lines_name_what_to_change(caplog: pytest.LogCaptureFixture) -> None:
     ask(app, "POST", "/items", Sec_Fetch_Site="cross-site")
     ask(app, "GET", "/items", Origin=ALLOWED)
     ask(app, "GET", "/items", Origin=STRANGER, Upgrade="websocket")
-    assert caplog.messages == [
+    lines = [line.partition("; to see what to change: ") for line in caplog.messages]
+    assert [line for line, _, _ in lines] == [
         f"CORS: a browser blocks PATCH /items from {ALLOWED}: the method is not among POST, PUT",
         f"CORS: a browser blocks PUT /items from {ALLOWED}: the header x-other is not allowed",
         f"CORS: a browser blocks POST /items from {ALLOWED}: credentials are not allowed",
@@ -137,9 +138,40 @@ def test_lines_name_what_to_change(caplog: pytest.LogCaptureFixture) -> None:
         f"CORS: refused GET /items from {ALLOWED}: the method is not among POST, PUT",
         f"CORS: refused GET /items from {STRANGER}: the origin is not allowed",
     ]
+    assert [command for _, _, command in lines] == [
+        f"flask cors explain {ALLOWED} PATCH /items",
+        f"flask cors explain {ALLOWED} PUT /items --header content-type --header x-other",
+        f"flask cors explain {ALLOWED} POST /items --credentials",
+        f"flask cors explain {STRANGER} GET /items",
+        f"flask cors explain {STRANGER} POST /items",
+        "",
+        f"flask cors explain {ALLOWED} GET /items",
+        f"flask cors explain {STRANGER} GET /items",
+    ]
     assert {(record.name, record.levelname) for record in caplog.records} == {
         ("app.cors.log", "WARNING")
     }
+
+
+def test_command_in_a_line_is_harmless(caplog: pytest.LogCaptureFixture) -> None:
+    """And runs as it is: the path is percent-encoded."""
+    app = make_app()
+    ask(app, path="/a b/ä", Origin="http://[::1]:3000")
+    for origin in ("https://a.example;reboot", "https://$(reboot)", "https://a.example`b`", "'"):
+        ask(app, Origin=origin)
+    lines = [line.partition("; to see what to change: ") for line in caplog.messages]
+    commands = [command for _, _, command in lines]
+    assert commands == ["flask cors explain 'http://[::1]:3000' GET /a%20b/%C3%A4", *[""] * 4]
+
+
+def test_policy_is_printed_at_start(capsys: pytest.CaptureFixture[str]) -> None:
+    app = make_app(CORS_PATHS={"/api/public": {"origins": ["any"]}})
+    log.log_start(app.extensions["cors_policy"])
+    rest = "headers Content-Type, X-Token; exposed none; without credentials; max-age 600"
+    assert capsys.readouterr().err.splitlines() == [
+        f"CORS policy: origins {ALLOWED}, https://*.example.net; methods POST, PUT; {rest}",
+        f"CORS policy of /api/public: origins *; methods POST, PUT; {rest}",
+    ]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
@@ -147,6 +179,7 @@ def test_lines_name_what_to_change(caplog: pytest.LogCaptureFixture) -> None:
     "headers",
     [
         {},
+        {"Origin": "https://localhost:443", "Host": "localhost"},
         {"Origin": "https://localhost", "Host": "localhost"},  # behind a proxy that speaks TLS
         {"Origin": STRANGER, "Sec_Fetch_Site": "same-origin"},
     ],
@@ -169,7 +202,8 @@ def test_no_line_for_what_browsers_do_not_check(
     ask(app, "POST", Origin=ALLOWED, Sec_Fetch_Mode=mode)
     assert not caplog.messages
     ask(app, "POST", Origin=STRANGER, Sec_Fetch_Mode=mode)
-    assert caplog.messages == [f"CORS: refused POST / from {STRANGER}: the origin is not allowed"]
+    (line,) = caplog.messages
+    assert line.startswith(f"CORS: refused POST / from {STRANGER}: the origin is not allowed; ")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

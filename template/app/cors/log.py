@@ -1,11 +1,16 @@
 """One log line for each request that the policy makes a browser block, rate-limited."""
 
 import logging
+import re
+import shlex
+import sys
 import time
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from .policy import Policy
+from .protection import is_foreign
 from .rules import show
 
 if TYPE_CHECKING:
@@ -19,6 +24,9 @@ SECONDS_OF_A_BURST = 19 * SECONDS_A_LINE  # between the first of them and the la
 
 # What is longer is not read: a browser asks for a few headers.
 MAX_HEADER_NAMES = 4096
+
+# A command is for pasting into a shell: what a hostile client could put into one is left out.
+HARMLESS = re.compile(r"[A-Za-z0-9._~:/%\[\]-]{1,120}\Z")
 
 
 class CorsLog:
@@ -61,21 +69,19 @@ class CorsLog:
         """
         if self.is_silent():
             return
-        origin = environ["HTTP_ORIGIN"]
-        if (
-            environ.get("HTTP_SEC_FETCH_MODE", "cors") == "cors"
-            and environ.get("HTTP_SEC_FETCH_SITE") != "same-origin"
-            and origin.partition("://")[2] != environ.get("HTTP_HOST")
-        ):
-            path = environ["PATH_INFO"]
-            self.warn("CORS: a browser blocks %s %s from %s: %s", method, path, origin, reason)
+        if environ.get("HTTP_SEC_FETCH_MODE", "cors") == "cors" and is_foreign(environ):
+            origin, path = environ["HTTP_ORIGIN"], environ["PATH_INFO"]
+            message = "CORS: a browser blocks %s %s from %s: %s"
+            command = explain_command(environ, method)
+            self.warn(message, method, path, origin, reason, command=command)
 
     def refused(self, environ: "WSGIEnvironment", reason: str) -> None:
         """Log a request that the API refuses."""
         if not self.is_silent():
             origin = environ.get("HTTP_ORIGIN", "another site")
             method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-            self.warn("CORS: refused %s %s from %s: %s", method, path, origin, reason)
+            message, command = "CORS: refused %s %s from %s: %s", explain_command(environ, method)
+            self.warn(message, method, path, origin, reason, command=command)
 
     def replaced(self, request: Any, names: list[str]) -> None:
         """Log, once for each endpoint, the CORS headers of its view that are replaced."""
@@ -96,14 +102,54 @@ class CorsLog:
             return True
         return False
 
-    def warn(self, message: str, *arguments: str) -> None:
+    def warn(self, message: str, *arguments: str, command: str = "") -> None:
         with self.lock:
             spent = max(self.silent_until, time.monotonic() - SECONDS_OF_A_BURST)
             self.silent_until = spent + SECONDS_A_LINE
             dropped, self.dropped = self.dropped, 0
+        message += f"; to see what to change: {command.replace('%', '%%')}" if command else ""
         if dropped:
             message += f" (at most {dropped} more lines were dropped)"
         logger.warning(message, *map(show, arguments))
+
+
+def explain_command(environ: "WSGIEnvironment", method: str) -> str:
+    """Return what explains a request on a developer's machine, empty if it is an odd one."""
+    names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")[:MAX_HEADER_NAMES]
+    path = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
+    words = [environ.get("HTTP_ORIGIN", ""), method, quote(path, encoding="latin-1")]
+    for name in filter(None, (name.strip(" \t") for name in names.split(","))):
+        words += ["--header", name]
+    if not all(map(HARMLESS.match, words)):
+        return ""
+    words += ["--credentials"] if "HTTP_COOKIE" in environ else []
+    command = shlex.join(["flask", "cors", "explain", *words])
+    return command if len(command) <= 300 else ""
+
+
+def log_start(policy: Policy) -> None:
+    """Log the policy in force. Unless the log is configured, Python prints no such lines."""
+    lines = [in_words("CORS policy", policy)]
+    lines += [in_words(f"CORS policy of {path}", own) for path, own in policy.paths.items()]
+    for line in lines:
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s", line)
+        else:
+            print(line, file=sys.stderr)
+
+
+def in_words(name: str, policy: Policy) -> str:
+    """Return a policy in one line."""
+    parts = {
+        "origins": policy.origins,
+        "methods": policy.methods,
+        "headers": policy.allow_headers,
+        "exposed": policy.expose_headers,
+    }
+    lists = "; ".join(f"{part} {', '.join(items) or 'none'}" for part, items in parts.items())
+    credentials = "with" if policy.supports_credentials else "without"
+    protection = "" if policy.protection else "; protection off"
+    return f"{name}: {lists}; {credentials} credentials; max-age {policy.max_age}{protection}"
 
 
 def missing_header(policy: Policy, names: str) -> str | None:
