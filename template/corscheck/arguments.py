@@ -165,6 +165,8 @@ class TakesCurl(click.Command):
         try:
             if words := curl_words(args):
                 args = self.from_curl(read_curl(words))
+            elif words := curl_words(args[-1:]):
+                args = [*args[:-1], *self.from_curl(read_curl(words))]
         except NotCurl as error:
             raise click.UsageError(str(error), ctx) from None
         return super().parse_args(ctx, args)

@@ -4,13 +4,13 @@ import json
 import threading
 import webbrowser
 from dataclasses import asdict, replace
+from typing import Any
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
 
 from . import show
-from .advice import in_force
 from .arguments import (
     api_url,
     check_other_origin,
@@ -20,18 +20,16 @@ from .arguments import (
     page_origin,
     page_request,
 )
-from .browser import Block
 from .explain import (
     Explanation,
     OtherHost,
+    about_place,
     as_text,
-    elsewhere,
     explain,
-    local_network,
     own_url,
     printable,
 )
-from .pasted import TakesTexts, asked
+from .pasted import TakesTexts, asked, request_options
 from .playground import NoPlace, playground
 
 commands = AppGroup("cors", help="Show, explain and try the CORS policy.")
@@ -56,28 +54,9 @@ def show_command(as_json: bool) -> None:
 
 
 @commands.command("explain", cls=TakesTexts)
-@click.argument("words", nargs=-1, metavar="[ORIGIN METHOD PATH | TEXT]")
-@click.option(
-    "--origin",
-    metavar="ORIGIN",
-    type=page_origin,
-    help="The page's origin, if TEXT does not name it.",
-)
-@click.option(
-    "--method", metavar="METHOD", type=page_method, help="The method, if TEXT does not name it."
-)
-@page_options
+@request_options
 @click.pass_context
-def explain_command(
-    context: click.Context,
-    words: tuple[str, ...],
-    origin: str | None,
-    method: str | None,
-    headers: tuple[tuple[str, str], ...],
-    content_type: str | None,
-    body: str | None,
-    credentials: bool,
-) -> None:
+def explain_command(context: click.Context, **given: Any) -> None:
     """Explain why a browser blocks a request to this app, or the app refuses it.
 
     Shows each step, all reasons, and what would allow the request. ORIGIN is the origin of the
@@ -92,29 +71,13 @@ def explain_command(
       flask cors explain http://localhost:5173 PUT /api/echo --content-type application/json
       flask cors explain curl http://localhost:8000/api/echo -H 'Origin: http://localhost:5173'
     """
-    app = current_app
-    url, request, said = asked(
-        words,
-        origin,
-        method,
-        headers,
-        content_type,
-        body,
-        credentials,
-        api=own_url(app),
-        policy_at=lambda url: in_force(app, url).policy,
-    )
+    url, request, said = asked(current_app, **given)
     try:
-        explanation = explain(app, url, request)
+        explanation = explain(current_app, url, request)
     except OtherHost as error:
         raise click.ClickException(printable(str(error))) from None
-    if not url.startswith(own_url(app)) and (warning := local_network(request.origin, url)):
-        explanation = replace(explanation, warnings=(warning,))
-    if said and explanation.allowed and said.block is not Block.LOCAL_NETWORK:
-        explanation = replace(
-            explanation, warnings=(*explanation.warnings, elsewhere(url, request))
-        )
-    finish(context, explanation)
+    warnings = about_place(current_app, explanation, said)
+    finish(context, replace(explanation, warnings=tuple(warnings)))
 
 
 @commands.command("probe")

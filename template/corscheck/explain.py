@@ -18,6 +18,7 @@ from app.cors import Policy, log
 from .advice import Advice, InForce, Lacks, change, in_force, policy_advice, refusal
 from .browser import (
     LOOPBACK_HOST,
+    Block,
     Exchange,
     Headers,
     Outcome,
@@ -27,7 +28,7 @@ from .browser import (
     http_origin,
     readable_headers,
 )
-from .console import sentences
+from .console import Said, sentences
 from .metadata import with_metadata
 
 is_explaining: ContextVar[bool] = ContextVar("is_explaining", default=False)
@@ -150,36 +151,44 @@ def hidden_headers(found: InForce, request: PageRequest, response: Response) -> 
     return change(found, [f"the page cannot read {', '.join(hidden)}"], lacks)
 
 
-def elsewhere(url: str, request: PageRequest) -> str:
-    """Return what to do if a browser blocked what the policy here allows."""
-    command = shlex.join(["flask", "cors", "probe", url, request.origin, request.method])
-    return (
-        "the policy here allows what the browser blocked: start the API again or deploy it, and"
-        f" see what it answers: {command}"
-    )
+def about_place(app: Flask, explanation: Explanation, said: Said | None) -> Iterator[str]:
+    """Yield what matters where the page and the API really are. `said` is what a console said."""
+    url, request = explanation.url, explanation.request
+    if said and said.block is Block.LOCAL_NETWORK:
+        yield more_local(request.origin, urlsplit(url).hostname or "")
+    elif said and explanation.allowed:
+        command = shlex.join(["flask", "cors", "probe", url, request.origin, request.method])
+        yield (
+            "the policy here allows what the browser blocked: start the API again or deploy it,"
+            f" and see what it answers: {command}"
+        )
+    elif not url.startswith(f"{own_url(app)}/") and (found := local_network(request.origin, url)):
+        yield found
 
 
 def local_network(page: str, url: str) -> str | None:
     """Return what Chromium does if a page asks for a more local address than its own.
 
-    Local Network Access, section 2.1, "IP address space": only addresses, and the names of this
-    machine, say which one it is.
+    Local Network Access, section 2.1, "IP address space": of a host's name, only those of this
+    machine and of mDNS tell which it is.
     """
-    origin = http_origin(page)
-    host = urlsplit(url).hostname or ""
+    origin, host = http_origin(page), urlsplit(url).hostname or ""
     if origin is None or locality(host) <= locality(origin[1]):
         return None
-    what = (
-        f"{host}, an address of {'its own machine' if locality(host) == 2 else 'a local network'}"
-    )
-    if origin[0] == "https" or locality(origin[1]) == 2:
+    return more_local(page, host)
+
+
+def more_local(page: str, host: str) -> str:
+    rule = "whatever the policy allows (Local Network Access)"
+    where = "this machine" if locality(host) == 2 else "a local network"
+    if page.startswith("https:"):
         return (
-            f"Chrome asks its user before a page on {page} may reach {what}, and blocks the request"
-            " if the user says no, whatever the policy allows (Local Network Access)"
+            f"Chrome asks its user before a page on {page} may reach {host}, an address of {where},"
+            f" and blocks the request if the user says no, {rule}"
         )
     return (
-        f"serve the page over https: Chrome lets no page on plain http reach {what}, whatever the"
-        " policy allows (Local Network Access)"
+        f"serve the page over https: Chrome lets no page on plain http reach {host}, an address of"
+        f" {where}, {rule}"
     )
 
 

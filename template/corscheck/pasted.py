@@ -4,18 +4,22 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urljoin
 
 import click
+from flask import Flask
 
 from app.cors import Policy, rules
 
+from .advice import in_force
 from .arguments import (
     TakesCurl,
     check_other_origin,
     page_arguments,
     page_header,
     page_method,
+    page_options,
     page_origin,
     page_request,
     path_or_url,
@@ -23,6 +27,7 @@ from .arguments import (
 from .browser import Block, Headers, PageRequest, preflight_headers
 from .console import Said, read
 from .curl import Named
+from .explain import own_url
 
 
 class TakesTexts(TakesCurl):
@@ -40,21 +45,58 @@ class TakesTexts(TakesCurl):
         return [*page_arguments(named), *origin, f"--method={named.method}", "--", named.url]
 
 
+def request_options(command: click.decorators.FC) -> click.decorators.FC:
+    """Add what names a page's request. `asked` takes the values."""
+    for option in (
+        page_options,
+        click.option(
+            "--method",
+            metavar="METHOD",
+            type=page_method,
+            help="The method, if TEXT does not name it.",
+        ),
+        click.option(
+            "--origin",
+            metavar="ORIGIN",
+            type=page_origin,
+            help="The page's origin, if TEXT does not name it.",
+        ),
+        click.argument("words", nargs=-1, metavar="[ORIGIN METHOD PATH | TEXT]"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(cls=TakesTexts)
+@request_options
+def read_options(**_: Any) -> None:
+    """Its context has the values for `asked`."""
+
+
+def ask(name: str, convert: Callable[[str], str], default: str | None = None) -> str:
+    """Ask at the terminal. Raises UsageError where nobody is there to answer."""
+    if not sys.stdin.isatty():
+        missing = "copy the line that has it" if name == "URL" else f"add --{name}"
+        raise click.UsageError(f"{missing}: the text names no {name}")
+    question = f"{name[0].upper()}{name[1:]}"
+    answer: str = click.prompt(question, default=default, value_proc=convert, err=True)
+    return answer
+
+
 def asked(
+    app: Flask,
+    *,
     words: tuple[str, ...],
     origin: str | None,
     method: str | None,
     headers: Headers,
-    content_type: str | None,
-    body: str | None,
     credentials: bool,
-    api: str,
-    policy_at: Callable[[str], Policy],
+    ask: Callable[..., str] = ask,
+    **sent: str | None,
 ) -> tuple[str, PageRequest, Said | None]:
     """Return a URL, a page's request for it, and what the console said, if that was pasted.
 
-    Asks for what the words and the options do not name. `api` is where `flask run` serves the
-    app, for a path alone. `policy_at` returns the policy of a URL.
+    `sent` is the body and its type. `ask` gets what the words and the options do not name.
     """
     said = None
     target: str | None = words[-1]
@@ -71,13 +113,13 @@ def asked(
         if said.header and said.header.lower() not in {name.lower() for name, _ in headers}:
             headers += (page_header(said.header),)
     target = target or ask("URL", path_or_url)
-    url = urljoin(api, read_as(path_or_url, "PATH", target))
-    origin = origin or only_origin(policy_at(url)) or ask("origin", page_origin)
+    url = urljoin(own_url(app), read_as(path_or_url, "PATH", target))
+    origin = origin or only_origin(in_force(app, url).policy) or ask("origin", page_origin)
     origin = read_as(page_origin, "--origin", origin)
     default = None if said and said.block is Block.METHOD else "GET"
     method = method or ask("method", page_method, default)
     check_other_origin(url, origin)
-    request = page_request(origin, method, headers, content_type, body, credentials)
+    request = page_request(origin, method, headers, credentials=credentials, **sent)
     if said and said.preflight and preflight_headers(request) is None:
         request = replace(request, preflight=True)
     return url, request, said
@@ -105,13 +147,3 @@ def only_origin(policy: Policy) -> str | None:
     """Return the origin that a policy allows if there is no other."""
     (origin, *others) = policy.origins
     return None if others or "*" in origin else origin
-
-
-def ask(name: str, convert: Callable[[str], str], default: str | None = None) -> str:
-    """Ask at the terminal. Raises UsageError where nobody is there to answer."""
-    if not sys.stdin.isatty():
-        missing = "copy the line that has it" if name == "URL" else f"add --{name}"
-        raise click.UsageError(f"{missing}: the text names no {name}")
-    question = f"{name[0].upper()}{name[1:]}"
-    answer: str = click.prompt(question, default=default, value_proc=convert, err=True)
-    return answer

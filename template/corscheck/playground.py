@@ -3,27 +3,31 @@
 `flask cors playground` serves it. The app itself gets no route.
 """
 
+import re
 import secrets
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 from flask import Flask, Response, abort, request
 from jinja2.utils import htmlsafe_json_dumps
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from app.cors import Policy
 from app.cors.middleware import REFUSED
 from app.cors.origins import is_loopback, split_origin
 
 from .advice import Advice, InForce, change, in_force
 from .browser import DEFAULT_PORTS, PageRequest
-from .explain import OtherHost, as_text, explain
+from .console import Said
+from .explain import OtherHost, about_place, as_text, explain
+from .pasted import asked, read_options
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
-# What the table of requests calls.
+# What the table of requests calls first: it has no state to change.
 PATH = "/api/echo"
 
 # Where browsers look for localhost, and for every name under it.
@@ -124,7 +128,7 @@ def how_to_allow_another(found: InForce) -> str:
 def page_app(app: Flask, origin: str, api: str) -> Flask:
     """Return the app that serves the page, and explains to it what the browser blocks."""
     token = secrets.token_urlsafe()
-    html = page_html(in_force(app, PATH).policy, api, token)
+    html = page_html(app, api, token)
     page = Flask(__name__, static_folder=None)
 
     @page.before_request
@@ -139,26 +143,58 @@ def page_app(app: Flask, origin: str, api: str) -> Flask:
 
     @page.post("/explain")
     def explain_to_page() -> dict[str, Any]:
+        refuse_others()
+        given = request.get_json()
+        headers = tuple((name, value) for name, value in given["headers"])
+        method, credentials = given["method"], given["credentials"]
+        sent = PageRequest(origin, method, headers, credentials, body=given.get("body"))
+        return explanation_as_json(app, f"{api}{given['path']}", sent)
+
+    @page.post("/read")
+    def explain_text() -> dict[str, Any]:
+        """Explain what a console printed, or a curl command, about any page."""
+        refuse_others()
+        given = request.get_json()
+        options = [f"--{name}={given[name]}" for name in ("origin", "method") if given[name]]
+        try:
+            context = read_options.make_context("explain", [*options, given["text"]])
+            url, sent, said = asked(app, **context.params, ask=cannot_ask)
+        except click.UsageError as error:
+            return {"why": error.format_message(), "refused": False, "changes": [], "steps": []}
+        return explanation_as_json(app, url, sent, said)
+
+    def refuse_others() -> None:
         its_token = request.headers.get("X-Token", "")
         if request.headers.get("Origin") != origin or not secrets.compare_digest(its_token, token):
             abort(403, "Only the page of the playground may ask.")
-        asked = request.get_json()
-        headers = tuple((name, value) for name, value in asked["headers"])
-        sent = PageRequest(origin, asked["method"], headers, asked["credentials"])
-        return explanation_as_json(app, f"{api}{asked['path']}", sent)
 
     return page
 
 
-def page_html(policy: Policy, api: str, token: str) -> str:
-    methods = list(dict.fromkeys((*METHODS, *policy.methods)))
+def cannot_ask(name: str, *_: object) -> str:
+    raise click.UsageError(f"fill in the {name}: the text names none")
+
+
+def paths(app: Flask) -> list[str]:
+    """Return PATH, and the paths of the app's other routes, with 1 for each variable."""
+    rules = (rule.rule for rule in app.url_map.iter_rules() if rule.endpoint != "static")
+    found = {re.sub(r"<[^>]*>", "1", rule) for rule in rules}
+    return [PATH, *sorted(found - {PATH})]
+
+
+def page_html(app: Flask, api: str, token: str) -> str:
+    of_routes = paths(app)
+    methods = list(dict.fromkeys((*METHODS, *in_force(app, PATH).policy.methods)))
     data = {
         "api": api,
         "token": token,
-        "path": PATH,
+        "paths": of_routes,
         "refused": REFUSED,
         "methods": methods,
-        "listed": [method for method in methods if policy.allows_method(method)],
+        "listed": {
+            path: [one for one in methods if in_force(app, path).policy.allows_method(one)]
+            for path in of_routes
+        },
     }
     html = Path(__file__).with_name("playground.html").read_text(encoding="utf-8")
     return html.replace("TOKEN", token).replace("DATA", htmlsafe_json_dumps(data))
@@ -175,17 +211,22 @@ def security_headers(token: str) -> dict[str, str]:
     }
 
 
-def explanation_as_json(app: Flask, url: str, sent: PageRequest) -> dict[str, Any]:
-    """Return why a request of the page is blocked or refused, and what would allow it."""
+def explanation_as_json(
+    app: Flask, url: str, sent: PageRequest, said: Said | None = None
+) -> dict[str, Any]:
+    """Return why a page's request is blocked or refused, and what would allow it."""
     try:
         explanation = explain(app, url, sent)
     except OtherHost as error:
         return {"why": str(error), "refused": False, "changes": [], "steps": []}
+    explanation = replace(explanation, warnings=tuple(about_place(app, explanation, said)))
     advice = explanation.advice or Advice(
-        "the app here allows this request: the API that runs has other settings or older code, or"
-        " a proxy changes its headers"
+        next(iter(explanation.warnings), "")
+        or "the app here allows this request: the API that runs has other settings or older code,"
+        " or a proxy changes its headers"
     )
     changes = {
+        "first": advice.first,
         "for good": advice.command,
         "in app/settings.py": advice.line,
         "to try it": advice.variable,

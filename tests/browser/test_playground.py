@@ -151,6 +151,14 @@ def refused_at_once(method: str, among: str, status: str = "") -> str:
     return f"✕ Refused {status}{method} is not allowed; the policy allows {among}"
 
 
+NO_AUTHORIZATION = "the header authorization is not allowed"
+
+
+def and_credentials(reason: str, path: str = "") -> str:
+    whose = f"the policy{path}"
+    return f"{reason}. Also: the request sends credentials; {whose} forbids them"
+
+
 MATRICES: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
     "all": (
         {"CORS_METHODS": EVERY_METHOD, "CORS_SUPPORTS_CREDENTIALS": True},
@@ -172,7 +180,7 @@ MATRICES: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
             "POST not in the policy": [
                 refused_at_once("POST", "GET, PUT", "403 "),
                 *[blocked("POST", "GET, PUT")] * 2,
-                refused_at_once("POST", "GET, PUT"),
+                and_credentials(refused_at_once("POST", "GET, PUT")),
             ],
             "PUT": [
                 "✓ Allowed 415",
@@ -180,8 +188,14 @@ MATRICES: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
                 "✓ Allowed 415",
                 f"✕ Blocked {NO_CREDENTIALS}",
             ],
-            "PATCH not in the policy": [blocked("PATCH", "GET, PUT")] * 4,
-            "DELETE not in the policy": [blocked("DELETE", "GET, PUT")] * 4,
+            "PATCH not in the policy": [
+                *[blocked("PATCH", "GET, PUT")] * 3,
+                and_credentials(blocked("PATCH", "GET, PUT")),
+            ],
+            "DELETE not in the policy": [
+                *[blocked("DELETE", "GET, PUT")] * 3,
+                and_credentials(blocked("DELETE", "GET, PUT")),
+            ],
         },
     ),
     "credentials, no Authorization": (
@@ -207,8 +221,16 @@ MATRICES: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
                 "✕ Blocked the header authorization is not allowed",
                 "✓ Allowed 415",
             ],
-            "PUT not in the policy": [blocked("PUT", "GET, POST, DELETE")] * 4,
-            "PATCH not in the policy": [blocked("PATCH", "GET, POST, DELETE")] * 4,
+            "PUT not in the policy": [
+                *[blocked("PUT", "GET, POST, DELETE")] * 2,
+                f"{blocked('PUT', 'GET, POST, DELETE')}. Also: {NO_AUTHORIZATION}",
+                blocked("PUT", "GET, POST, DELETE"),
+            ],
+            "PATCH not in the policy": [
+                *[blocked("PATCH", "GET, POST, DELETE")] * 2,
+                f"{blocked('PATCH', 'GET, POST, DELETE')}. Also: {NO_AUTHORIZATION}",
+                blocked("PATCH", "GET, POST, DELETE"),
+            ],
             "DELETE": [
                 *["✓ Allowed 200"] * 2,
                 "✕ Blocked the header authorization is not allowed",
@@ -222,12 +244,18 @@ MATRICES: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
             "GET not in the policy": [
                 "✕ Refused 403 GET is not allowed; the policy of /api/echo allows POST",
                 *["✕ Blocked GET is not allowed; the policy of /api/echo allows POST"] * 2,
-                "✕ Refused GET is not allowed; the policy of /api/echo allows POST",
+                and_credentials(
+                    "✕ Refused GET is not allowed; the policy of /api/echo allows POST",
+                    " of /api/echo",
+                ),
             ],
             "HEAD not in the policy": [
                 "✕ Refused 403 HEAD is not allowed; the policy of /api/echo allows POST",
                 *["✕ Blocked HEAD is not allowed; the policy of /api/echo allows POST"] * 2,
-                "✕ Refused HEAD is not allowed; the policy of /api/echo allows POST",
+                and_credentials(
+                    "✕ Refused HEAD is not allowed; the policy of /api/echo allows POST",
+                    " of /api/echo",
+                ),
             ],
             "POST": [
                 "✓ Allowed 415",
@@ -235,9 +263,18 @@ MATRICES: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
                 "✓ Allowed 415",
                 "✕ Blocked the request sends credentials; the policy of /api/echo forbids them",
             ],
-            "PUT not in the policy": [blocked("PUT", "POST", " of /api/echo")] * 4,
-            "PATCH not in the policy": [blocked("PATCH", "POST", " of /api/echo")] * 4,
-            "DELETE not in the policy": [blocked("DELETE", "POST", " of /api/echo")] * 4,
+            "PUT not in the policy": [
+                *[blocked("PUT", "POST", " of /api/echo")] * 3,
+                and_credentials(blocked("PUT", "POST", " of /api/echo"), " of /api/echo"),
+            ],
+            "PATCH not in the policy": [
+                *[blocked("PATCH", "POST", " of /api/echo")] * 3,
+                and_credentials(blocked("PATCH", "POST", " of /api/echo"), " of /api/echo"),
+            ],
+            "DELETE not in the policy": [
+                *[blocked("DELETE", "POST", " of /api/echo")] * 3,
+                and_credentials(blocked("DELETE", "POST", " of /api/echo"), " of /api/echo"),
+            ],
         },
     ),
 }
@@ -278,7 +315,7 @@ def test_each_reason_comes_with_its_fix_and_the_words_in_the_console(tab: Page, 
 def send(tab: Page, method: str, path: str, headers: str = "", credentials: bool = False) -> str:
     """Send a request by the form, and return what the page says of it."""
     tab.get_by_label("Method", exact=True).fill(method)
-    tab.get_by_label("Path").fill(path)
+    tab.get_by_label("Path", exact=True).fill(path)
     tab.get_by_label("Headers, one per line").fill(headers)
     tab.get_by_label("With credentials").set_checked(credentials)
     tab.get_by_role("button", name="Send", exact=True).click()
@@ -308,6 +345,57 @@ def test_request_of_your_own(tab: Page, show: Show) -> None:
     assert send(tab, "TRACE", "/") == "✕ No page can send this"
     assert "TRACE" in details.inner_text()
     assert send(tab, "GET", "/", "no name") == "✕ No page can send this"
+
+
+def test_paths_of_the_app_and_a_body_that_is_typed(tab: Page, show: Show) -> None:
+    own = {"/api": {"methods": ["POST"]}, "/api/echo": {"methods": ["GET", "POST"]}}
+    show(CORS_PATHS=own | {"/health": {"methods": ["GET"]}})
+    options = tab.locator("#paths option")
+    offered = [option.get_attribute("value") for option in options.all()]
+    assert offered == ["/api/echo", "/health/live", "/health/ready"]
+    tab.get_by_label("Every method at").fill("/health/live")
+    tab.get_by_role("button", name="Run again").click()
+    expect(tab.locator("#called")).to_have_text("/health/live")
+    finish(tab)
+    cells = matrix(tab)
+    assert cells["GET"][0] == "✓ Allowed 200"
+    assert cells["DELETE not in the policy"][0] == blocked("DELETE", "GET", " of /health")
+
+    tab.get_by_label("Body").fill('{"typed": 1}')
+    verdict = send(tab, "POST", "/api/echo", "Content-Type: application/json")
+    assert verdict == "✓ Allowed: 200 OK"
+    assert '"json":{"typed":1}' in tab.locator("#answer").inner_text()
+    assert send(tab, "GET", "/api/echo") == "✕ No page can send this"
+
+
+def test_pasted_error(tab: Page, show: Show) -> None:
+    show(CORS_ORIGINS=f"{ANY_PORT}, https://app.example.com", CORS_METHODS="GET, PUT")
+    text, form = tab.get_by_label("What the console printed"), tab.locator("#paste")
+    verdict = tab.locator("#pasted-verdict")
+    url = "https://api.example.com/api/echo"
+    said = f"Access to fetch at '{url}'\nfrom origin 'https://app.example.com' has been blocked by "
+    text.fill(
+        f"{said}CORS policy: Method DELETE is not allowed by Access-Control-Allow-Methods in"
+        " preflight response."
+    )
+    form.get_by_role("button", name="Explain").click()
+    expect(verdict).to_have_text("DELETE is not allowed; the policy allows GET, PUT")
+    assert "allowed_methods=[GET, PUT, DELETE]" in tab.locator("#pasted").inner_text()
+
+    text.fill(
+        "Cross-Origin Request Blocked: The Same Origin Policy disallows reading the remote resource"
+        f" at {url}. (Reason: CORS header ‘Access-Control-Allow-Origin’ missing). Status code: 200."
+    )
+    form.get_by_role("button", name="Explain").click()
+    expect(verdict).to_have_text("fill in the origin: the text names none")
+    tab.get_by_label("The page's origin, if not named").fill("https://app.example.org")
+    tab.get_by_label("Its method, if not named").fill("PATCH")
+    form.get_by_role("button", name="Explain").click()
+    expect(verdict).to_have_text(re.compile("https://app.example.org is not allowed, but .* Also"))
+
+    text.fill("no error")
+    form.get_by_role("button", name="Explain").click()
+    expect(verdict).to_have_text(re.compile("^paste the whole error about CORS"))
 
 
 def test_api_that_does_not_run(tab: Page) -> None:
@@ -555,7 +643,7 @@ def test_keyboard_alone(tab: Page, show: Show) -> None:
             tab.evaluate("document.activeElement.textContent || document.activeElement.name")
         )
 
-    assert focused() == "Run again"
+    assert [focused(), focused()] == ["at", "Run again"]
     tab.keyboard.press("Enter")
     finish(tab)
     names = [focused()]
@@ -563,7 +651,7 @@ def test_keyboard_alone(tab: Page, show: Show) -> None:
         names.append(focused())
     assert names[0] == NO_CREDENTIALS
     assert {"Copy", "Step by step"} <= set(names)
-    assert names[-5:] == ["method", "path", "headers", "credentials", "Send"]
+    assert names[-5:] == ["path", "headers", "body", "credentials", "Send"]
 
     tab.get_by_label("Method", exact=True).focus()
     tab.keyboard.press("Control+A")
