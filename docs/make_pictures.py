@@ -4,7 +4,6 @@ pip install --group docs && python docs/make_pictures.py
 """
 
 import io
-import os
 import re
 import shlex
 import subprocess
@@ -91,7 +90,6 @@ def terminal(project: Path) -> str:
     printed = subprocess.run(
         [*FLASK, "cors", *shlex.split(EXPLAIN)],
         cwd=project,
-        env={**os.environ, "FLASK_CORS_ORIGINS": "https://app.example.com"},
         capture_output=True,
         text=True,
     ).stdout
@@ -101,7 +99,9 @@ def terminal(project: Path) -> str:
         text = Text(line)
         text.highlight_regex(r"^   [<>] .*", "white")
         text.highlight_regex(r"^Blocked.*", "bold red")
-        text.highlight_regex(r"^(\d\. \w+|Why|To allow it|Or for one deployment):", "bold")
+        text.highlight_regex(
+            r"^(\d\. \w+|Why|Also|To allow it|Or for one deployment|\w+'s console):", "bold"
+        )
         text.highlight_regex(r"(?<=: )(copier update|FLASK_).*", "green")
         console.print(text, soft_wrap=False)
     svg = console.export_svg(title="flask cors explain", theme=THEME)

@@ -157,9 +157,9 @@ def policy_advice(found: InForce, request: PageRequest, outcome: Outcome, refuse
     `refused` is whether the API refused the request.
     """
     causes = list(policy_causes(found.policy, request, found))
-    parts = {cause.part for cause in causes}
-    block = outcome.verdict.block
-    known = bool(parts & {"origins", "methods"}) if refused else PARTS.get(block) in parts
+    parts: set[str | None] = {cause.part for cause in causes}
+    part = PARTS.get(outcome.verdict.block) if outcome.verdict.block else None
+    known = bool(parts & {"origins", "methods"}) if refused else part in parts
     other = [] if known else [other_cause(found, request, outcome, refused)]
 
     def lacks(policy: Policy) -> Lacks:

@@ -56,7 +56,7 @@ def show_command(as_json: bool) -> None:
 @commands.command("explain", cls=TakesTexts)
 @request_options
 @click.pass_context
-def explain_command(context: click.Context, **given: Any) -> None:
+def explain_command(context: click.Context, /, **given: Any) -> None:
     """Explain why a browser blocks a request to this app, or the app refuses it.
 
     Shows each step, all reasons, and what would allow the request. ORIGIN is the origin of the

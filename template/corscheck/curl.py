@@ -10,8 +10,14 @@ from typing import NoReturn
 from .browser import FORBIDDEN_PREFIXES, FORBIDDEN_REQUEST_HEADERS, Headers
 
 # What a browser adds to each request, and copies, but a page's code did not set.
-BROWSERS_OWN = ("cache-control", "if-modified-since", "if-none-match", "pragma", "priority")
-BROWSERS_OWN += ("user-agent",)
+BROWSERS_OWN = (
+    "cache-control",
+    "if-modified-since",
+    "if-none-match",
+    "pragma",
+    "priority",
+    "user-agent",
+)
 
 
 class NotCurl(ValueError):

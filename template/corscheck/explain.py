@@ -55,8 +55,14 @@ NOT_FOR_PAGES = (
     "x-frame-options",
     "x-powered-by",
 )
-NOT_FOR_PAGES_STARTS = ("access-control-", "content-security-", "cross-origin-", "permissions-")
-NOT_FOR_PAGES_STARTS += ("x-content-type-", "x-xss-")
+NOT_FOR_PAGES_STARTS = (
+    "access-control-",
+    "content-security-",
+    "cross-origin-",
+    "permissions-",
+    "x-content-type-",
+    "x-xss-",
+)
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,9 @@ def page_app(app: Flask, origin: str, api: str) -> Flask:
     return page
 
 
-def cannot_ask(name: str, *_: object) -> str:
+def cannot_ask(name: str, _: object, default: str | None = None) -> str:
+    if default is not None:
+        return default
     raise click.UsageError(f"fill in the {name}: the text names none")
 
 

@@ -58,8 +58,9 @@ def notes(policy: Policy, api: str) -> Iterator[str]:
     for origin in policy.origins:
         if "*" not in origin:
             yield from (f"{origin}: {note}" for note in rules.notes(origin))
-    if policy.supports_credentials:
-        yield (
-            "the frontend has to ask for credentials, each time:"
-            f' fetch("{api}/api/echo", {{ credentials: "include" }})'
-        )
+    for path, own in {"/api/echo": policy, **policy.paths}.items():
+        if own.supports_credentials and (own is policy or not policy.supports_credentials):
+            yield (
+                "the frontend has to ask for credentials, each time:"
+                f' fetch("{api}{path}", {{ credentials: "include" }})'
+            )

@@ -151,6 +151,9 @@ def test_show_gives_the_frontend_its_line(cors: Commands) -> None:
     line = 'fetch("http://localhost:5000/api/echo", { credentials: "include" })'
     assert cors("show", **credentials).stdout.rstrip().endswith(line)
     assert "fetch(" not in cors("show").stdout
+    paths = json.dumps({"/account": {"supports_credentials": True}})
+    line = 'fetch("http://localhost:5000/account", { credentials: "include" })'
+    assert cors("show", FLASK_CORS_PATHS=paths).stdout.rstrip().endswith(line)
 
 
 # A page, its request and its options; why it is not allowed, and the line that allows it.
