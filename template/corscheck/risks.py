@@ -58,9 +58,15 @@ def notes(policy: Policy, api: str) -> Iterator[str]:
     for origin in policy.origins:
         if "*" not in origin:
             yield from (f"{origin}: {note}" for note in rules.notes(origin))
-    for path, own in {"/api/echo": policy, **policy.paths}.items():
-        if own.supports_credentials and (own is policy or not policy.supports_credentials):
-            yield (
-                "the frontend has to ask for credentials, each time:"
-                f' fetch("{api}{path}", {{ credentials: "include" }})'
-            )
+    if policy.supports_credentials:
+        yield asking_for_credentials(f"{api}/api/echo")
+    for path, own in policy.paths.items():
+        if own.supports_credentials and not policy.supports_credentials:
+            yield asking_for_credentials(f"{api}{path}")
+
+
+def asking_for_credentials(url: str) -> str:
+    return (
+        "the frontend has to ask for credentials, each time:"
+        f' fetch("{url}", {{ credentials: "include" }})'
+    )
