@@ -1,6 +1,7 @@
 """`flask cors`: shows the policy, and tries what a browser does with it, here and deployed."""
 
 import json
+import sys
 import threading
 import webbrowser
 from dataclasses import asdict, replace
@@ -10,8 +11,9 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from . import show
+from . import deployment, show
 from .arguments import (
+    TakesCurl,
     api_url,
     check_other_origin,
     one_origin,
@@ -29,8 +31,10 @@ from .explain import (
     own_url,
     printable,
 )
+from .network import Unreachable
 from .pasted import TakesTexts, asked, request_options
 from .playground import NoPlace, playground
+from .probe import probe
 
 commands = AppGroup("cors", help="Show, explain and try the CORS policy.")
 
@@ -80,10 +84,10 @@ def explain_command(context: click.Context, /, **given: Any) -> None:
     finish(context, replace(explanation, warnings=tuple(warnings)))
 
 
-@commands.command("probe")
+@commands.command("probe", cls=TakesCurl)
 @click.argument("url", type=api_url)
-@click.argument("origin", type=page_origin)
-@click.argument("method", type=page_method)
+@click.argument("origin", type=page_origin, required=False)
+@click.argument("method", type=page_method, required=False)
 @page_options
 @click.option(
     "--timeout",
@@ -91,48 +95,62 @@ def explain_command(context: click.Context, /, **given: Any) -> None:
     type=click.FloatRange(min=0, min_open=True),
     default=10,
     show_default=True,
-    help="How long to wait for the connection, and then for the response.",
+    help="How long to wait for each response, the connection included.",
 )
+@click.option(
+    "--body-limit",
+    metavar="BYTES",
+    type=click.IntRange(min=0),
+    help="For the whole policy: also send a body that is one byte larger, for a readable 413.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For the whole policy: print JSON.")
 @click.pass_context
 def probe_command(
     context: click.Context,
     url: str,
-    origin: str,
-    method: str,
+    origin: str | None,
+    method: str | None,
     headers: tuple[tuple[str, str], ...],
     content_type: str | None,
     body: str | None,
     credentials: bool,
     timeout: float,
+    body_limit: int | None,
+    as_json: bool,
 ) -> None:
-    """Explain why a browser blocks a request to a deployed API, or the API refuses it.
+    """Check a deployed API as browsers see it, through its proxy, cache and certificate.
 
-    Finds what a proxy, cache or certificate breaks. URL is the API's, and ORIGIN is the origin of
-    the page. The API handles the request for real, so a DELETE deletes. A second request, from
-    https://probe.invalid, checks that strangers are refused. Exits with 0 if the request is
-    allowed, with or without warnings, and with 1 if it is blocked or refused, or if no response
-    comes.
+    With URL alone, the whole policy here: every origin and method, look-alikes and strangers, what
+    caches and cookies need, the proxy's own errors. Nothing that is sent changes data. Set the
+    deployment's FLASK_CORS_ variables for this command too.
+
+    With ORIGIN and METHOD, one request, and why a browser blocks it or the API refuses it. The API
+    handles it for real, so a DELETE deletes. A second request, from https://probe.invalid, checks
+    that strangers are refused.
+
+    Exits with 0 if all is right, 1 if something is to be fixed, is blocked or does not respond, and
+    2 if the arguments are wrong.
 
     \b
     Example:
+      flask cors probe https://api.example.com
       flask cors probe https://api.example.com/api/echo https://app.example.com GET --credentials
     """
     try:
-        from .network import Unreachable
-        from .probe import probe
-    except ModuleNotFoundError as error:
-        if error.name != "urllib3":
-            raise
-        raise click.UsageError(
-            "probe needs urllib3, which is not installed: pip install -r requirements-dev.txt"
-        ) from None
-    check_other_origin(url, origin)
-    request = page_request(origin, method, headers, content_type, body, credentials)
-    try:
-        explanation = probe(current_app, url, request, timeout)
+        if origin is None:
+            if headers or content_type or body or credentials:
+                raise click.UsageError("write ORIGIN and METHOD too, or no options of a request")
+            prove(context, url, timeout, body_limit, as_json)
+            return
+        if method is None:
+            raise click.UsageError("write METHOD too, such as GET, or only the URL")
+        if as_json or body_limit is not None:
+            raise click.UsageError("remove ORIGIN and METHOD: --json and --body-limit are for all")
+        check_other_origin(url, origin)
+        request = page_request(origin, method, headers, content_type, body, credentials)
+        finish(context, probe(current_app, url, request, timeout))
     except Unreachable as error:
         raise click.ClickException(printable(str(error))) from None
-    finish(context, explanation)
 
 
 @commands.command("playground")
@@ -165,6 +183,19 @@ def playground_command(api: str | None, no_open: bool) -> None:
     if not no_open:
         threading.Thread(target=webbrowser.open, args=[origin], daemon=True).start()
     server.serve_forever()
+
+
+def prove(
+    context: click.Context, url: str, timeout: float, body_limit: int | None, as_json: bool
+) -> None:
+    """Print how a deployment keeps the policy, and exit with 0 if it does, 1 if it does not."""
+    checks = deployment.check_deployment(current_app, url, timeout, body_limit, sys.stderr.isatty())
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in checks]))
+    else:
+        for line in deployment.as_text(checks):
+            click.echo(printable(line))
+    context.exit(1 if any(check.faults for check in checks) else 0)
 
 
 def finish(context: click.Context, explanation: Explanation) -> None:

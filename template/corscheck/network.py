@@ -1,17 +1,20 @@
 """Sends one request over the network, and explains why no response comes.
 
-It needs urllib3, which is a dev dependency: the API itself runs without it.
+`http.client` keeps each header line as it came; a library would merge or reject some.
 """
 
 import ssl
-from contextlib import closing
-from urllib.parse import urlsplit
-
-from urllib3 import HTTPHeaderDict, PoolManager, exceptions
+from contextlib import closing, suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
+from multiprocessing import TimeoutError as TimedOut
+from multiprocessing.pool import ThreadPool
+from socket import gaierror
+from string import punctuation
+from urllib.parse import quote, urljoin, urlsplit
 
 from app.cors import rules
 
-from .browser import Headers, PageRequest, Response, Send
+from .browser import Headers, PageRequest, Response, Send, redirect_location
 from .explain import body
 
 # A refusal is a few lines of JSON.
@@ -33,62 +36,112 @@ CERTIFICATE_FAULTS = {
 
 
 class Unreachable(Exception):
-    """No response came. The message says why, and what to do."""
+    """No response came that a browser could use. The message says why, and what to do."""
+
+
+class FinalResponse(HTTPResponse):
+    """Skips interim responses, such as 103 Early Hints (RFC 9110, section 15.2)."""
+
+    def begin(self) -> None:
+        super().begin()
+        while 100 <= self.status < 200 and self.status != 101:
+            self.headers = None  # type: ignore[assignment]  # `begin` reads until they are there
+            super().begin()
 
 
 def sender(request: PageRequest, timeout: float) -> Send:
     """Return a function that sends one HTTP request, with the page's body where it has one.
 
     Only of a 403 is the body read, since it may be the API's refusal. `timeout` is in seconds,
-    for the connection and again for the response. The function raises Unreachable.
+    for everything: the name, the connection and the response. The function raises Unreachable.
     """
-    pool = PoolManager()
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+
+    def connect(url: str) -> HTTPConnection:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            return HTTPSConnection(host, parts.port, context=context)
+        return HTTPConnection(host, parts.port)
 
     def send(method: str, url: str, headers: Headers) -> Response:
+        sent = body(request, method, headers)
+        connection = None
         try:
-            # Unlike `request`, `urlopen` does not change the case of the method.
-            response = pool.urlopen(
-                method,
-                url,
-                body=body(request, method, headers),
-                headers=HTTPHeaderDict(headers),
-                timeout=timeout,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-            )
-            with closing(response):
-                its_body = response.read(MAX_BODY) if response.status == 403 else b""
-        except exceptions.HTTPError as error:
-            fault = network_fault(error, url, timeout)
+            connection = connect(url)
+            connection.response_class = FinalResponse
+            # One thread, which is left behind if it takes too long: a socket's own time-out starts
+            # again with each byte, and looking up a name has none.
+            with ThreadPool(1) as thread:
+                waiting = thread.apply_async(exchange, (connection, method, url, headers, sent))
+                response = waiting.get(timeout)
+        except (OSError, HTTPException, UnicodeError, TimedOut) as error:
+            accepted = connection is not None and connection.sock is not None
+            fault = network_fault(error, url, timeout, accepted)
             raise Unreachable(f"{method} {rules.show(url)}: {fault}") from None
-        return Response(response.status, tuple(response.headers.iteritems()), its_body)
+        location = redirect_location(response)
+        if location is not None and not is_url(location, url):
+            fault = f"correct the Location header, {rules.show(location)}: it is not a URL"
+            raise Unreachable(f"{method} {rules.show(url)}: {fault}")
+        return response
 
     return send
 
 
-def network_fault(error: exceptions.HTTPError, url: str, timeout: float) -> str:
-    """Return why a request got no response, and what to do."""
+def exchange(
+    connection: HTTPConnection, method: str, url: str, headers: Headers, content: bytes | None
+) -> Response:
+    parts = urlsplit(url)
+    target = parts._replace(scheme="", netloc="", path=parts.path or "/", fragment="").geturl()
+    target = quote(target, safe=punctuation)
+    with closing(connection):
+        connection.connect()
+        # A server may answer, and hang up, before it has read a body that is too large for it.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.putrequest(method, target, skip_accept_encoding=True)
+            for name, value in (("User-Agent", "flask cors probe"), *headers):
+                connection.putheader(name, value)
+            if content is not None:
+                connection.putheader("Content-Length", str(len(content)))
+            connection.endheaders(content)
+        with connection.getresponse() as response:
+            its_body = response.read(MAX_BODY) if response.status == 403 else b""
+            return Response(response.status, tuple(response.getheaders()), its_body)
+
+
+def is_url(location: str, base: str) -> bool:
+    try:
+        return bool(urlsplit(urljoin(base, location)))
+    except ValueError:
+        return False
+
+
+def network_fault(error: Exception, url: str, timeout: float, accepted: bool) -> str:
+    """Return why a request got no response, and what to do.
+
+    `accepted` is whether the host accepted the connection.
+    """
     host = urlsplit(url).netloc
-    cause = error.__cause__ or error.args[-1]
-    if isinstance(error, (exceptions.NameResolutionError, exceptions.LocationParseError)):
-        return f"no host has the name {urlsplit(url).hostname}: correct it, or its DNS entry"
-    if isinstance(error, exceptions.ReadTimeoutError):
+    if isinstance(error, (gaierror, UnicodeError, InvalidURL)):
+        name = rules.show(urlsplit(url).hostname or "")
+        return f"no host has the name {name}: correct it, or its DNS entry"
+    if isinstance(error, TimedOut) and accepted:
         return f"no response within {timeout:g} s: find what is slow, or set a longer --timeout"
-    if isinstance(cause, ConnectionRefusedError):
-        return f"nothing listens at {host}: start the API or its proxy, or correct the port"
-    if isinstance(error, exceptions.NewConnectionError):
-        return f"{host} cannot be reached ({cause}): check the address and the network"
-    if isinstance(error, exceptions.ConnectTimeoutError):
+    if isinstance(error, (TimedOut, TimeoutError)):
         return (
             f"{host} did not accept the connection within {timeout:g} s: check the address, the"
             " port and any firewall"
         )
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        rejected = f"is rejected: {cause.verify_message}"
-        return f"the certificate {CERTIFICATE_FAULTS.get(cause.verify_code, rejected)}"
-    if isinstance(error, exceptions.SSLError):
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens at {host}: start the API or its proxy, or correct the port"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        rejected = f"is rejected: {error.verify_message}"
+        return f"the certificate {CERTIFICATE_FAULTS.get(error.verify_code, rejected)}"
+    if isinstance(error, ssl.SSLError):
         return f"{host} does not speak TLS as browsers do: call it over http://, or set up TLS"
-    if isinstance(cause, ConnectionError):
+    if isinstance(error, ConnectionError):
         return f"{host} closed the connection without a response: see the log of what runs there"
+    if isinstance(error, OSError):
+        return f"{host} cannot be reached ({error}): check the address and the network"
     return f"{host} does not speak HTTP: correct the port"

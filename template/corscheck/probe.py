@@ -14,7 +14,6 @@ from app.cors import Policy, init_app, rules
 
 from .advice import Advice, in_force, refusal
 from .browser import (
-    Outcome,
     PageRequest,
     Response,
     Send,
@@ -36,7 +35,7 @@ def probe(app: Flask, url: str, request: PageRequest, timeout: float) -> Explana
 
     The API handles the request for real. A second request, from an origin that no page has, is a
     GET, a HEAD or a preflight. The policy here is `app`'s, and the deployed one may differ.
-    `timeout` is in seconds, for the connection and again for the response. Raises Unreachable.
+    `timeout` is in seconds, for each response. Raises Unreachable.
     """
     send = sender(request, timeout)
     host = urlsplit(url).netloc
@@ -53,7 +52,7 @@ def probe(app: Flask, url: str, request: PageRequest, timeout: float) -> Explana
         warnings.append(f"the policy here does not allow this: {local.reason}")
     if outcome.exchanges:
         stranger = response_to_stranger(outcome.exchanges[-1].url, request, send)
-        warnings += cache_warnings(outcome)
+        warnings += cache_warnings(outcome.response) if outcome.allowed else []
         warnings += stranger_warnings(policy, stranger)
     return Explanation(request, url, outcome, refused, advice, tuple(warnings))
 
@@ -67,7 +66,8 @@ def advice_here(app: Flask, url: str, request: PageRequest) -> Advice | None:
     empty = Flask(__name__, static_folder=None)
     empty.config["CORS_PATHS"] = app.config.get("CORS_PATHS")
     init_app(empty, policy, CORS(**policy.flask_cors_options()))
-    return explain(empty, f"https://api.invalid{urlsplit(url).path}", request).advice
+    parts = urlsplit(url)
+    return explain(empty, f"https://{parts.netloc}{parts.path}", request).advice
 
 
 def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response | None:
@@ -81,12 +81,9 @@ def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response
     return None
 
 
-def cache_warnings(outcome: Outcome) -> Iterator[str]:
+def cache_warnings(response: Response) -> Iterator[str]:
     """Yield a warning if a cache may give a response to a page on another origin."""
-    response = outcome.response
-    if not outcome.allowed or varies(response):
-        return
-    if response.get("access-control-allow-origin") != "*":
+    if not varies(response) and response.get("access-control-allow-origin") != "*":
         kept = kept_by_caches(response)
         yield (
             f"the response lacks Vary: Origin{f', and caches keep it ({kept})' if kept else ''}: a"

@@ -9,6 +9,19 @@ from app.cors import rules
 from .advice import Advice, refusal_in
 from .browser import REDIRECTS, Block, Exchange, Outcome, PageRequest, Response
 
+# What a server rejects before any app sees it, and what to do.
+SERVER_STATUS = {
+    400: "it does not understand the request: see the log of the proxy and of the API's server",
+    414: (
+        "the URL is too long: have the page send a shorter one, or raise the limit (nginx:"
+        " large_client_header_buffers; gunicorn: --limit-request-line)"
+    ),
+    431: (
+        "the headers are too large: have the page send less, or raise the limit (nginx:"
+        " large_client_header_buffers; gunicorn: --limit-request-field_size)"
+    ),
+}
+
 # Why something in front of the API answers instead of it, and what to do.
 FOREIGN_STATUS = {
     401: "it asks for a login: leave that to the API, whose errors a page can read",
@@ -42,8 +55,8 @@ def proxy_advice(request: PageRequest, outcome: Outcome, local: Advice | None) -
             "the API sends Access-Control-Allow-Origin, and a proxy adds its own: remove it from"
             " the proxy (nginx: add_header), and leave CORS to the API"
         )
-    if not is_from_api(last.response) and not (local and last.response.status < 300):
-        return Advice(foreign(last.response.status, outcome.verdict.during_preflight))
+    if is_from_proxy(outcome) and not (local and last.response.status < 300):
+        return Advice(foreign(outcome))
     if ("Origin", request.origin) not in last.headers:
         return Advice(
             f"{outcome.exchanges[0].url} redirects to another origin, so a browser sends"
@@ -102,6 +115,16 @@ def redirected(url: str, target: str, preflight: bool) -> str:
     return f"something in front of the API redirects {what}, {limit}: have the page call {shown}"
 
 
+def is_from_proxy(outcome: Outcome) -> bool:
+    """Return whether something else than the API made the last response.
+
+    A proxy may add CORS headers to its own errors. The API answers a preflight with 204 or 403.
+    """
+    status = outcome.response.status
+    unlike_api = status >= 400 and status != 403 and outcome.verdict.during_preflight
+    return status in (502, 504) or unlike_api or not is_from_api(outcome.response)
+
+
 def is_from_api(response: Response) -> bool:
     """Return whether a response has a header that this app sends always, or is its refusal."""
     has_header = response.get("access-control-allow-origin") is not None or varies(response)
@@ -114,9 +137,14 @@ def varies(response: Response) -> bool:
     return bool(names & {"*", "origin"})
 
 
-def foreign(status: int, preflight: bool) -> str:
+def foreign(outcome: Outcome) -> str:
     """Return what to do about a response that is not the API's own."""
-    start = f"something in front of the API answers {status}, without CORS headers"
+    status, preflight = outcome.response.status, outcome.verdict.during_preflight
+    if fault := SERVER_STATUS.get(status):
+        return f"a server answers {status} before the API sees the request: {fault}"
+    has_headers = outcome.response.get("access-control-allow-origin") is not None
+    without = "" if has_headers else ", without CORS headers"
+    start = f"something in front of the API answers {status}{without}"
     if preflight and (status < 400 or status in (401, 403, 405)):
         return f"{start}: have it pass OPTIONS on to the API, which answers preflights itself"
     if status < 400:
@@ -127,19 +155,13 @@ def foreign(status: int, preflight: bool) -> str:
     fault = FOREIGN_STATUS.get(status, "see the proxy's log")
     if preflight:
         return f"{start}: {fault}"
-    return (
-        f"{start}: {fault}; add CORS headers to the proxy's own errors, so that pages can read them"
-    )
+    missing = "Access-Control-Allow-Credentials: true" if has_headers else "CORS headers"
+    return f"{start}: {fault}; add {missing} to the proxy's own errors, so that pages can read them"
 
 
 def contradiction(outcome: Outcome) -> str:
     """Return what to do if the policy here allows a request and the deployed API does not."""
     verdict, response = outcome.verdict, outcome.response
-    if verdict.block is Block.PREFLIGHT_STATUS:
-        return (
-            f"something in front of the API answers the preflight with {response.status}: have it"
-            " pass OPTIONS on to the API, which answers preflights itself"
-        )
     if verdict.block is Block.OTHER_ALLOW_ORIGIN and not varies(response):
         return (
             f"the response is for {rules.show(verdict.found)}, without Vary: Origin: a proxy sets"

@@ -1,254 +1,24 @@
 """`flask cors probe`, of an API behind a real nginx that is misconfigured in each way."""
 
-import shutil
 import socket
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta, timezone
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Thread
 
 import pytest
-import trustme
-from commands import Commands, Result, running_commands
-from conftest import ROOT, copy
+from proxied import PAGE, SECURE_PAGE, Probe, dripping, free_ports, listening, probing
 
-PAGE = "http://app.example:3000"
-SECURE_PAGE = "https://app.example"
 CREDENTIALS = {"FLASK_CORS_SUPPORTS_CREDENTIALS": "true", "FLASK_CORS_ORIGINS": SECURE_PAGE}
 
 GET = ("GET",)
 PUT = ("PUT", "--content-type", "application/json")
 
-PASS_ON = "proxy_pass http://api;"
-ADD_ALLOW_ORIGIN = "add_header Access-Control-Allow-Origin $http_origin always;"
-OPTIONS = "if ($request_method = OPTIONS)"
-SET_ALLOW_ORIGIN = (
-    f"{PASS_ON} proxy_hide_header Access-Control-Allow-Origin;"
-    " add_header Access-Control-Allow-Origin"
-)
-NO_VARY = f"{PASS_ON} proxy_hide_header Vary;"
-
-# What is in `location /`, or another location, of each server.
-FAULTS = {
-    "none": PASS_ON,
-    "second": f"{PASS_ON} add_header Access-Control-Allow-Origin * always;",
-    "no-vary": f"{NO_VARY} add_header Vary Accept-Encoding;",
-    "cached": f'{NO_VARY} add_header Cache-Control "public, max-age=600";',
-    "uncached": f'{NO_VARY} add_header Cache-Control "no-store, max-age=600";',
-    "fixed": f"{SET_ALLOW_ORIGIN} https://other.example; proxy_hide_header Vary;",
-    "star": f"{SET_ALLOW_ORIGIN} *; proxy_hide_header Vary;",
-    "star-with-credentials": (
-        f"{SET_ALLOW_ORIGIN} *; add_header Access-Control-Allow-Credentials true;"
-    ),
-    "reflects": f"{SET_ALLOW_ORIGIN} $http_origin always;",
-    "reflects-with-credentials": (
-        f"{SET_ALLOW_ORIGIN} $http_origin always;"
-        " add_header Access-Control-Allow-Credentials true always;"
-    ),
-    "strips": f"{NO_VARY} proxy_hide_header Access-Control-Allow-Origin;",
-    "not-found": "return 404;",
-    "forbidden": "deny all;",
-    "small": f"{PASS_ON} client_max_body_size 1;",
-    "down": "proxy_pass http://down;",
-    "slow": "proxy_pass http://slow; proxy_read_timeout 200ms;",
-    "teapot": "return 418;",
-    "preflight-405": f"{OPTIONS} {{ return 405; }} {PASS_ON}",
-    "preflight-403": f"limit_except GET PUT {{ deny all; }} {PASS_ON}",
-    "preflight-204": f"{OPTIONS} {{ return 204; }} {PASS_ON}",
-    "preflight-405-with-headers": f"{ADD_ALLOW_ORIGIN} {OPTIONS} {{ return 405; }} {PASS_ON}",
-    "to-https": "return 301 https://$host$request_uri;",
-    "to-www": "return 301 http://www.api.example$request_uri;",
-    "to-slash": "rewrite ^(.*[^/])$ $1/ permanent;",
-    "to-log-in": "return 302 /log-in?next=$request_uri;",
-    "round": f"{ADD_ALLOW_ORIGIN} return 307 $request_uri;",
-    "to-other": f"{ADD_ALLOW_ORIGIN} return 307 http://127.0.0.1:{{none}}$request_uri;",
-    "to-ftp": f"{ADD_ALLOW_ORIGIN} return 307 ftp://api.example$request_uri;",
-}
-
-# What is served over TLS: the location, and whose certificate.
-SECURE = {
-    "good": (PASS_ON, "good"),
-    "to-http": (f"{ADD_ALLOW_ORIGIN} return 307 http://api.example$request_uri;", "good"),
-    "expired": (PASS_ON, "expired"),
-    "other-name": (PASS_ON, "other-name"),
-    "self-signed": (PASS_ON, "self-signed"),
-}
-
-# What docs/deploy.md adds to a proxy, so that pages can read the proxy's own errors.
-DOCS = (
-    (ROOT / "docs/deploy.md").read_text(encoding="utf-8").replace("https://app.example.com", PAGE)
-)
-ORIGINS, _, SERVER = DOCS.partition("```nginx\n")[2].partition("```")[0].partition("server {")
-READABLE_ERRORS = SERVER.partition("location / {")[0]
-
-CONFIG = """
-daemon off; master_process off; pid nginx.pid;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-    proxy_set_header Host $http_host;
-    upstream api {{ server unix:{folder}/api.sock; }}
-    upstream down {{ server unix:{folder}/down.sock; }}
-    upstream slow {{ server 127.0.0.1:{slow}; }}
-    {maps}
-    {servers}
-}}
-"""
-
-
-@contextmanager
-def nginx(folder: Path, config: str, port: int) -> Iterator[None]:
-    """Run Debian's nginx, everything of it within a folder, as whatever user this is."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    assert program, "nginx is not installed: apt-get install nginx-light"
-    (folder / "nginx.conf").write_text(config)
-    log = folder / "error.log"
-    command = [program, "-p", str(folder), "-c", "nginx.conf", "-e", str(log)]
-    with running(command, folder, lambda: answers(port), log):
-        yield
-
-
-@contextmanager
-def running(
-    command: list[str], folder: Path, ready: Callable[[], bool], log: Path
-) -> Iterator[None]:
-    with log.open("a") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
-    try:
-        deadline = time.monotonic() + 20
-        while not ready():
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_ports(number: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-@contextmanager
-def listening(answer: bytes | None) -> Iterator[int]:
-    """Listen on a port that answers every connection so, or never."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        held = []
-
-        def serve() -> None:
-            while True:
-                try:
-                    client = server.accept()[0]
-                except OSError:
-                    return
-                if answer is None:
-                    held.append(client)
-                else:
-                    with client:
-                        client.recv(4096)
-                        client.sendall(answer)
-
-        Thread(target=serve, daemon=True).start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-        for client in held:
-            client.close()
-
-
-def certificates(folder: Path) -> None:
-    """Make a certificate for each name in SECURE, and ca.pem, the authority to trust."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
-    for name, leaf in {
-        "good": authority.issue_cert("localhost", "127.0.0.1"),
-        "expired": authority.issue_cert(
-            "localhost", not_before=yesterday - timedelta(days=90), not_after=yesterday
-        ),
-        "other-name": authority.issue_cert("other.example"),
-    }.items():
-        leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / f"{name}.pem"))
-    alone = trustme.CA()
-    alone.private_key_pem.write_to_path(str(folder / "self-signed.pem"))
-    alone.cert_pem.write_to_path(str(folder / "self-signed.pem"), append=True)
-
-
-class Probe:
-    """Probes a server by the name of its fault."""
-
-    def __init__(self, commands: Commands, ports: dict[str, int], authority: Path) -> None:
-        self.commands = commands
-        self.ports = ports
-        self.authority = authority
-
-    def url(self, fault: str, path: str = "/api/echo") -> str:
-        scheme = "https" if fault in SECURE else "http"
-        return f"{scheme}://localhost:{self.ports[fault]}{path}"
-
-    def __call__(
-        self, fault: str, *options: str, page: str = PAGE, path: str = "/api/echo", **variables: str
-    ) -> Result:
-        variables = {"SSL_CERT_FILE": str(self.authority), **variables}
-        arguments = (self.url(fault, path), page, *(options or ("GET",)))
-        return self.commands("probe", *arguments, **variables)
-
 
 @pytest.fixture(scope="module")
 def probe(template: Path) -> Iterator[Probe]:
-    """The rendered project under gunicorn, behind one nginx that has a server for each fault."""
-    with ExitStack() as stack:
-        # A short name, as that of a Unix socket must be.
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        project = folder / "project"
-        copy(template, project, {"frontend_origins": [PAGE, SECURE_PAGE]})
-        (project / "deployed.py").write_text(
-            "from wsgi import app\napp.add_url_rule('/slash/', view_func=lambda: 'here')\n"
-        )
-        certificates(folder)
-        names = [*FAULTS, *SECURE, "readable"]
-        ports = dict(zip(names, free_ports(len(names)), strict=True))
-        servers = [
-            f"server {{ listen 127.0.0.1:{ports[name]}; location / {{ {location} }} }}"
-            for name, location in FAULTS.items()
-        ]
-        servers += [
-            f"server {{ listen 127.0.0.1:{ports[name]} ssl; ssl_certificate {certificate}.pem;"
-            f" ssl_certificate_key {certificate}.pem; location / {{ {location} }} }}"
-            for name, (location, certificate) in SECURE.items()
-        ]
-        servers.append(
-            f"server {{ listen 127.0.0.1:{ports['readable']}; {READABLE_ERRORS}"
-            f" location / {{ {PASS_ON} }}"
-            f" location /small {{ {FAULTS['small']} }}"
-            f" location /down {{ {FAULTS['down']} }}"
-            f" location /slow {{ {FAULTS['slow']} }} }}"
-        )
-        text = "\n".join(servers).replace("{none}", str(ports["none"]))
-        slow = stack.enter_context(listening(None))
-        config = CONFIG.format(folder=folder, slow=slow, maps=ORIGINS, servers=text)
-        api = [sys.executable, "-m", "gunicorn", f"--bind=unix:{folder}/api.sock", "deployed:app"]
-        log = folder / "api.log"
-        socket_file = folder / "api.sock"
-        stack.enter_context(running(api, project, socket_file.exists, log))
-        stack.enter_context(nginx(folder, config, ports["none"]))
-        commands = stack.enter_context(running_commands(project))
-        yield Probe(commands, ports, folder / "ca.pem")
+    with probing(template) as probe:
+        yield probe
 
 
 def test_nothing_to_complain_of(probe: Probe) -> None:
@@ -278,7 +48,7 @@ def test_nothing_to_complain_of(probe: Probe) -> None:
         ("preflight-405", PUT, "answers 405,", "pass OPTIONS on to the API"),
         ("preflight-403", PUT, "answers 403,", "pass OPTIONS on to the API"),
         ("preflight-204", PUT, "answers 204,", "pass OPTIONS on to the API"),
-        ("preflight-405-with-headers", PUT, "preflight with 405", "pass OPTIONS on to the API"),
+        ("preflight-405-with-headers", PUT, "answers 405:", "pass OPTIONS on to the API"),
         ("to-https", GET, "redirects to https, without CORS headers", "call https://localhost/"),
         ("to-https", PUT, "redirects to https, which browsers do", "call https://localhost/"),
         ("to-www", GET, "redirects to another host, without", "call http://www.api.example/"),
@@ -532,6 +302,17 @@ def test_bad_url(probe: Probe, url: str, message: str) -> None:
     assert message in result.error
 
 
+def test_headers_and_curl(probe: Probe) -> None:
+    result = probe("none", "GET", "--header", "Authorization: Bearer abc")
+    assert result.exit_code == 0
+    assert "   > Authorization: Bearer abc" in result.stdout.splitlines()
+    curl = ("curl", probe.url("none"), "-X", "PUT", "-H", f"Origin: {PAGE}", "-H")
+    result = probe.commands("probe", *curl, "Content-Type: application/json", "--data", "{}")
+    assert result.exit_code == 0, result
+    assert f"2. request: PUT {probe.url('none')}" in result.stdout.splitlines()
+    assert "   < 200 OK" in result.stdout.splitlines()
+
+
 def test_bad_arguments(probe: Probe) -> None:
     def error(*arguments: str) -> str:
         result = probe.commands("probe", *arguments)
@@ -541,29 +322,20 @@ def test_bad_arguments(probe: Probe) -> None:
     url = "http://localhost:8000/x"
     own = error(url, "http://LOCALHOST:8000/", "GET")
     assert "'ORIGIN': write the origin of the page, not http://localhost:8000: the API is" in own
-    assert "'ORIGIN': write https://a.example, not a.example" in error(url, "a.example", "GET")
+    assert "'[ORIGIN]': write https://a.example, not a.example" in error(url, "a.example", "GET")
     assert "'--timeout': 0.0 is not in the range x>0" in error(url, PAGE, "GET", "--timeout", "0")
-
-
-def test_missing_client_says_what_to_install(probe: Probe) -> None:
-    block = "import sys; sys.modules['urllib3'] = None; "
-    command = "from dev import app; app.cli(['cors', 'probe', *sys.argv[1:]])"
-    result = subprocess.run(
-        [sys.executable, "-c", block + command, "http://localhost/", PAGE, "GET"],
-        check=False,
-        cwd=probe.authority.with_name("project"),
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 2
-    assert result.stderr.splitlines()[-1] == (
-        "Error: probe needs urllib3, which is not installed: pip install -r requirements-dev.txt"
-    )
 
 
 @pytest.mark.parametrize(
     ("path", "options", "status"),
-    [("/small", PUT, 413), ("/down", GET, 502), ("/slow", GET, 504), ("/mistyped", GET, 404)],
+    [
+        ("/small", PUT, 413),
+        ("/down", GET, 502),
+        ("/down", PUT, 502),
+        ("/slow", GET, 504),
+        ("/slow", PUT, 504),
+        ("/mistyped", GET, 404),
+    ],
 )
 def test_pages_can_read_the_errors_of_the_nginx_in_the_docs(
     probe: Probe, path: str, options: tuple[str, ...], status: int
@@ -574,12 +346,81 @@ def test_pages_can_read_the_errors_of_the_nginx_in_the_docs(
     *_, last = result.stdout.split("request: ")
     assert f"   < {status} " in last
     assert last.count(f"   < Access-Control-Allow-Origin: {PAGE}\n") == 1
-    blocked = probe(
-        "readable",
-        *GET,
-        path=path,
-        page="https://evil.example",
-        FLASK_CORS_ORIGINS="https://evil.example",
+    if path in ("/down", "/slow"):  # else the API answers, which does not allow credentials here
+        assert probe("readable", *options, "--credentials", path=path).exit_code == 0
+    page = "https://evil.example"
+    for credentials in ((), ("--credentials",)):
+        blocked = probe(
+            "readable", *options, *credentials, path=path, page=page, FLASK_CORS_ORIGINS=page
+        )
+        assert blocked.exit_code == 1
+        assert "< Access-Control-Allow-Origin" not in blocked.stdout
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "cause"),
+    [
+        ("down-readable", PUT, "answers 502: the proxy cannot reach the API: start it"),
+        ("down-readable", (*GET, "--credentials"), "answers 502: the proxy cannot reach the API"),
+        ("slow-readable", PUT, "answers 504: the API responds too late"),
+    ],
+)
+def test_dead_api_is_named_though_its_proxy_adds_headers(
+    probe: Probe, fault: str, options: tuple[str, ...], cause: str
+) -> None:
+    for variables in ({}, {"FLASK_CORS_SUPPORTS_CREDENTIALS": "true"}):
+        result = probe(
+            fault, *options, page=SECURE_PAGE, FLASK_CORS_ORIGINS=SECURE_PAGE, **variables
+        )
+        assert result.exit_code == 1
+        assert cause in result.line("Why:")
+        assert "copier update" not in result.stdout
+    fix = "add Access-Control-Allow-Credentials: true to the proxy's own errors"
+    assert (fix in result.line("Why:")) == ("--credentials" in options)
+
+
+def test_limits_of_the_server_are_named(probe: Probe) -> None:
+    long = f"/api/echo?{'x' * 5000}"  # gunicorn takes 4094 bytes, nginx 8192
+    for path, named in ((long, "gunicorn: --limit-request-line"), (long * 2, "nginx: large_cl")):
+        why = probe("none", "GET", path=path).line("Why:")
+        assert why.startswith("a server answers 414 before the API sees the request: the URL is")
+        assert named in why
+    with listening(b"HTTP/1.1 431 x\r\n\r\n") as port:
+        result = probe.commands("probe", f"http://localhost:{port}/", PAGE, *PUT)
+    assert result.exit_code == 1
+    assert "a server answers 431 before the API sees the request" in result.line("Why:")
+
+
+def test_interim_responses_are_no_answer(probe: Probe) -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n"
+    answer = f"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: {PAGE}\r\nVary: Origin\r\n\r\n"
+    with listening(hints * 2 + answer.encode()) as port:
+        result = probe.commands("probe", f"http://localhost:{port}/", PAGE, "GET")
+    assert result.exit_code == 0, result
+    assert "   < 200 OK" in result.stdout.splitlines()
+    assert "103" not in result.stdout
+
+
+@pytest.mark.parametrize("location", ["http://[", "http://[::1/x"])
+def test_location_that_is_no_url(probe: Probe, location: str) -> None:
+    answer = (
+        f"HTTP/1.1 302 x\r\nAccess-Control-Allow-Origin: {PAGE}\r\nLocation: {location}\r\n\r\n"
     )
-    assert blocked.exit_code == 1
-    assert "< Access-Control-Allow-Origin" not in blocked.stdout
+    with listening(answer.encode()) as port:
+        url = f"http://localhost:{port}/"
+        for options in (GET, PUT):
+            result = probe.commands("probe", url, PAGE, *options)
+            assert result.exit_code == 1
+            assert "correct the Location header, " in result.error
+            assert result.error.endswith(": it is not a URL")
+
+
+def test_timeout_bounds_headers_that_drip(probe: Probe) -> None:
+    with dripping(b"HTTP/1.1 200 OK\r\n") as port:
+        url = f"http://localhost:{port}/"
+        begun = time.monotonic()
+        result = probe.commands("probe", url, PAGE, "GET", "--timeout", "0.5")
+        assert time.monotonic() - begun < 3
+    assert result.error == (
+        f"Error: GET {url}: no response within 0.5 s: find what is slow, or set a longer --timeout"
+    )

@@ -1,0 +1,188 @@
+"""Whether a deployed API keeps the whole policy: the table of `flask cors probe URL`."""
+
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.pool import ThreadPool
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+import click
+from flask import Flask
+
+from app.cors import Policy
+
+from .browser import PageRequest, Send
+from .network import Unreachable, sender
+from .probe import STRANGER
+from .trials import (
+    BLOCKED,
+    Found,
+    Place,
+    check_large_body,
+    check_no_origin,
+    check_not_found,
+    check_origin,
+    check_own_page,
+    check_plain_http,
+    check_refusal,
+    check_strangers,
+    check_unlisted,
+    strangers,
+)
+
+# How many requests are sent at the same time.
+PARALLEL = 4
+
+# A run of so many steps shows its progress.
+LONG = 20
+
+HEALTH = "/health/live"
+NO_ROUTE = "/no-such-path-flask-cors-probe"
+
+WIDTH = 80
+
+
+@dataclass(frozen=True)
+class Check:
+    """A row of the table: what was tried at a URL, how it went, and what to fix, if anything."""
+
+    url: str
+    what: str
+    result: str
+    faults: list[str]
+
+
+@dataclass(frozen=True)
+class Step:
+    url: str
+    what: str
+    run: Callable[[], Found]
+
+    def check(self) -> Check:
+        return Check(self.url, self.what, *self.run())
+
+    def check_or_fault(self) -> Check:
+        try:
+            return self.check()
+        except Unreachable as error:
+            return Check(self.url, self.what, BLOCKED, [str(error)])
+
+
+def check_deployment(
+    app: Flask, url: str, timeout: float, body_limit: int | None, show_progress: bool
+) -> list[Check]:
+    """Try at a deployed API whether it keeps the policy here.
+
+    `timeout` is in seconds, for each request, and `body_limit` in bytes. The progress is shown
+    on standard error. Raises Unreachable if no response comes to the first request.
+    """
+    found = places(app, url, sender(PageRequest(STRANGER), timeout))
+    first, *others = [
+        Step(place.url, origin, partial(check_origin, place, origin))
+        for place in found
+        for origin in place.policy.origins
+    ]
+    checks = [first.check(), *run(others, "Origins", show_progress)]
+    rest: list[Step] = []
+    for place in found:
+        here = [check for check in checks if check.url == place.url]
+        if all(check.result == BLOCKED for check in here):
+            checks.append(Check(place.url, "all else", "not tried until then", here[0].faults))
+        else:
+            rest += other_steps(place)
+            if place is found[0]:
+                rest += steps_without_route(app, place, timeout, body_limit)
+    checks += run(rest, "All else", show_progress)
+    return [check for place in found for check in checks if check.url == place.url]
+
+
+def run(steps: list[Step], label: str, show_progress: bool) -> list[Check]:
+    with ThreadPool(PARALLEL) as pool:
+        checks = pool.imap(Step.check_or_fault, steps)
+        if not show_progress or len(steps) < LONG:
+            return list(checks)
+        with click.progressbar(checks, len(steps), label, file=sys.stderr) as progress:
+            return list(progress)
+
+
+def places(app: Flask, url: str, send: Send) -> list[Place]:
+    """Return where to try the policy of the whole API, and that of each path in CORS_PATHS."""
+    whole: Policy = app.extensions["cors_policy"]
+    if urlsplit(url).path in ("", "/") and whole.for_path(HEALTH) is whole:
+        # Where the API has a route, its answer differs from a proxy's 404.
+        url = urljoin(url, HEALTH) if app.url_map.bind("").test(HEALTH, "GET") else url
+    found = {url: whole.for_path(unquote(urlsplit(url).path))}
+    for path, policy in whole.paths.items():
+        found.setdefault(urljoin(url, quote(path)), policy)
+    return [Place(where, policy, send) for where, policy in found.items()]
+
+
+def other_steps(place: Place) -> Iterator[Step]:
+    yield Step(place.url, "other methods and headers", partial(check_unlisted, place))
+    if not place.policy.is_public:
+        others = strangers(place)
+        what = f"{len(others)} strangers and look-alikes"
+        yield Step(place.url, what, partial(check_strangers, place, others))
+        yield Step(place.url, "request without an Origin", partial(check_no_origin, place))
+
+
+def steps_without_route(
+    app: Flask, place: Place, timeout: float, body_limit: int | None
+) -> Iterator[Step]:
+    """Yield what is tried for the whole API at a path where no code of the app's runs."""
+    url, path = place.url, urlsplit(place.url).path
+    path = f"{path.rstrip('/').removesuffix(HEALTH)}{NO_ROUTE}"
+    policy = app.extensions["cors_policy"].for_path(unquote(path))
+    place = Place(urljoin(url, path), policy, place.send)
+    if policy.allows_method("GET"):
+        yield Step(url, "path without a route", partial(check_not_found, place))
+    routes = app.url_map.bind("")
+    if policy.protection and not policy.is_public and not routes.test(path, "POST"):
+        yield Step(url, "a stranger's POST", partial(check_refusal, place))
+    if policy.protection and not routes.test(path, "POST"):
+        yield Step(url, "a POST of its own pages", partial(check_own_page, place))
+    uploads = [one for one in ("POST", "PUT", "PATCH") if policy.allows_method(one)]
+    if body_limit is not None and uploads and not routes.test(path, uploads[0]):
+        body = "x" * (body_limit + 1)
+        large = replace(place, send=sender(PageRequest(STRANGER, body=body), timeout))
+        check = partial(check_large_body, large, uploads[0])
+        yield Step(url, f"body of {len(body)} bytes", check)
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.port in (None, 443):
+        plain = parts._replace(scheme="http", netloc=parts.netloc.removesuffix(":443")).geturl()
+        yield Step(url, "plain http", partial(check_plain_http, plain, place.send))
+
+
+def as_text(checks: list[Check]) -> Iterator[str]:
+    """Yield the table and what to fix, in lines of at most 80 characters but for long URLs."""
+    numbers: dict[str, int] = {}
+    for fault in (fault for check in checks for fault in check.faults):
+        numbers.setdefault(fault, len(numbers) + 1)
+    marks = [mark({numbers[fault] for fault in check.faults}) for check in checks]
+    left = max(map(len, marks))
+    middle = min(max(len(check.what) for check in checks), 38)
+    right = WIDTH - left - middle - 6
+    url = ""
+    for check, marked in zip(checks, marks, strict=True):
+        if check.url != url:
+            url = check.url
+            yield url
+        what, result = shortened(check.what, middle), shortened(check.result, right)
+        yield f"  {marked:{left}}  {what:{middle}}  {result}"
+    for fault, number in numbers.items():
+        yield ""
+        yield from textwrap.wrap(
+            f"Fix {number}: {fault}", WIDTH, break_long_words=False, break_on_hyphens=False
+        )
+    if not numbers:
+        yield "The deployed API keeps the policy here."
+
+
+def mark(fixes: set[int]) -> str:
+    return f"fix {','.join(map(str, sorted(fixes)))}" if fixes else "ok"
+
+
+def shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."

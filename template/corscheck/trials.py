@@ -1,0 +1,352 @@
+"""What `flask cors probe URL` tries at a deployed API, one row of its table each.
+
+No trial changes data: it sends preflights, GETs, and a POST only to a path without a route.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from urllib.parse import urljoin, urlsplit
+
+from app.cors import Policy, rules
+from app.cors.origins import is_loopback, split_origin
+
+from .advice import METHODS, refusal, refusal_in
+from .browser import (
+    LOOPBACK_HOST,
+    REDIRECTS,
+    Block,
+    Exchange,
+    Headers,
+    Outcome,
+    PageRequest,
+    Response,
+    Send,
+    Verdict,
+    check_preflight,
+    cors_check,
+    fetch,
+    http_origin,
+    is_mixed_content,
+    list_of_tokens,
+    preflight_headers,
+    redirect_location,
+)
+from .metadata import site, with_metadata
+from .network import Unreachable
+from .probe import STRANGER, cache_warnings, stranger_warnings
+from .proxies import FOREIGN_STATUS, contradiction, is_from_api, proxy_advice, varies
+
+UNLISTED_HEADER = "X-Flask-Cors-Probe"
+
+# How it went for an origin that gets nothing from the API.
+BLOCKED = "blocked"
+
+# How it went for an origin of this machine, at an API on another.
+NOT_NEEDED = "refused, as in production"
+
+# How a trial went, in few words, and what to fix.
+Found = tuple[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A URL of the deployed API, the policy that it should keep, and how to send requests."""
+
+    url: str
+    policy: Policy
+    send: Send
+
+    @property
+    def pages(self) -> list[str]:
+        """The policy's origins, but for those of this machine if the API is on another."""
+        is_here = LOOPBACK_HOST.match(urlsplit(self.url).hostname or "")
+        return [one for one in self.policy.origins if is_here or not is_local(one)]
+
+    @property
+    def page(self) -> str:
+        """One origin that is allowed."""
+        return sample([*self.pages, *self.policy.origins][0])
+
+    def request(self, page: str, method: str = "GET") -> PageRequest:
+        """Return a request with all headers that the policy allows, to be preflighted."""
+        names = [UNLISTED_HEADER if name == "*" else name for name in self.policy.allow_headers]
+        headers = tuple((name, "1") for name in names)
+        return PageRequest(page, method, headers, self.policy.supports_credentials, preflight=True)
+
+    def preflight(self, request: PageRequest) -> Outcome:
+        """Send nothing but the preflight of a request."""
+        if is_mixed_content(request.origin, self.url):
+            return Outcome(Verdict(Block.MIXED_CONTENT, self.url), ())
+        sent = self.exchange("OPTIONS", preflight_headers(request) or ())
+        return Outcome(check_preflight(request, sent.response), (sent,))
+
+    def get(self, page: str) -> tuple[PageRequest, Outcome]:
+        request = PageRequest(page, "GET", credentials=self.policy.supports_credentials)
+        return request, fetch(self.url, request, with_metadata(self.send, page))
+
+    def exchange(self, method: str, headers: Headers) -> Exchange:
+        """Send one request as the browser of the page in its Origin header would."""
+        send = with_metadata(self.send, dict(headers)["Origin"])
+        return Exchange(method, self.url, headers, send(method, self.url, headers))
+
+
+def sample(origin: str) -> str:
+    """Return one origin that a wildcard stands for, or the origin itself."""
+    return STRANGER if origin == "*" else origin.replace(":*", ":1").replace("*", "a")
+
+
+def is_local(origin: str) -> bool:
+    """Return whether an origin is this machine's, and not that of an app on a user's."""
+    return is_loopback(origin) and not any(rules.notes(origin))
+
+
+def check_origin(place: Place, origin: str) -> Found:
+    """Try an origin of the policy as its page's browser would: a GET, then each preflight."""
+    page, policy = sample(origin), place.policy
+    is_needed = origin in place.pages
+    done: list[str] = []
+    faults: list[str] = []
+    if policy.allows_method("GET"):
+        request, outcome = place.get(page)
+        if not is_needed and is_refused(outcome):
+            return NOT_NEEDED, faults
+        faults += request_faults(place, request, outcome)
+        if not outcome.allowed or outcome.response.status >= 500:
+            return BLOCKED, faults
+        done.append(f"GET {outcome.response.status}")
+    blocked = []
+    for method in policy.methods:
+        request = place.request(page, method)
+        outcome = place.preflight(request)
+        if not is_needed and is_refused(outcome):
+            return NOT_NEEDED, faults
+        if outcome.allowed:
+            faults += preflight_faults(policy, outcome.response)
+        else:
+            blocked.append(method)
+            faults.append(proxy_advice(request, outcome, None).reason)
+    if not place.pages:
+        faults.append(
+            "all origins of the policy here are this machine's: set the deployment's"
+            " FLASK_CORS_ORIGINS for this command too"
+        )
+    if len(blocked) == len(policy.methods):
+        return ", ".join([*done, "no preflight"]) if done else BLOCKED, faults
+    passed = len(policy.methods) - len(blocked)
+    done.append(f"{passed} preflight{'' if passed == 1 else 's'}")
+    done += [f"not {', '.join(blocked)}"] if blocked else []
+    return ", ".join(done), faults
+
+
+def is_refused(outcome: Outcome) -> bool:
+    """Return whether the API itself does not allow the origin."""
+    blocked = outcome.verdict.block is Block.NO_ALLOW_ORIGIN
+    return blocked and is_from_api(outcome.response)
+
+
+def request_faults(place: Place, request: PageRequest, outcome: Outcome) -> list[str]:
+    """Return what is wrong with the response to an allowed page's GET."""
+    policy = place.policy
+    if not outcome.allowed:
+        return [proxy_advice(request, outcome, None).reason]
+    last, response = outcome.exchanges[-1], outcome.response
+    if refusal(last, policy) is not None:
+        return [contradiction(outcome)]
+    if response.status >= 500:
+        fault = FOREIGN_STATUS.get(response.status, "see the API's log")
+        return [f"the answer is {response.status}: {fault}"]
+    faults = [*cache_warnings(response), *credentials_faults(policy, response)]
+    exposed = list_of_tokens(response.get("access-control-expose-headers")) or []
+    readable = {name.lower() for name in exposed}
+    if missing := [name for name in policy.expose_headers if name.lower() not in readable]:
+        faults.append(
+            f"pages cannot read {', '.join(missing)}, which the policy here exposes: have the proxy"
+            " keep Access-Control-Expose-Headers, or deploy this version"
+        )
+    if policy.supports_credentials:
+        faults += cookie_faults(request.origin, last.url, response)
+    return faults
+
+
+def preflight_faults(policy: Policy, response: Response) -> Iterator[str]:
+    yield from credentials_faults(policy, response)
+    max_age = response.get("access-control-max-age")
+    if max_age != str(max(policy.max_age, 0)):
+        yield (
+            f"browsers may keep a preflight for {max_age or 5} s, by the policy here for"
+            f" {policy.max_age} s: have the proxy keep Access-Control-Max-Age, or deploy this"
+            " version"
+        )
+
+
+def credentials_faults(policy: Policy, response: Response) -> Iterator[str]:
+    allows = response.get("access-control-allow-credentials") == "true"
+    if allows and not policy.supports_credentials:
+        yield (
+            "Access-Control-Allow-Credentials is true, which the policy here does not allow: remove"
+            " it from the proxy, or deploy this version"
+        )
+
+
+def cookie_faults(page: str, url: str, response: Response) -> Iterator[str]:
+    """Yield which attributes keep browsers from sending a cookie, or make them send it too far."""
+    is_other_site = site(page) != site(url)
+    for name, value in response.headers:
+        if name.lower() != "set-cookie":
+            continue
+        cookie, *attributes = (part.strip() for part in value.split(";"))
+        given = {attribute.replace(" ", "").lower() for attribute in attributes}
+        needed = ["Secure"] if urlsplit(url).scheme == "https" else []
+        if is_other_site:
+            needed += ["SameSite=None", "Partitioned"]
+        elif not any(one.startswith("samesite=") for one in given):
+            needed.append("SameSite=Lax")
+        if lacking := [one for one in needed if one.lower() not in given]:
+            why = "a page on another site needs" if is_other_site else "browsers differ without"
+            yield (
+                f"the cookie {cookie.partition('=')[0]} lacks {'; '.join(lacking)}, which {why}:"
+                " have the API set it (app/settings.py), and the proxy keep it"
+            )
+
+
+def check_unlisted(place: Place) -> Found:
+    """Try what the policy does not allow: other methods, and another header."""
+    policy, page = place.policy, place.page
+    tried = {
+        method: place.request(page, method)
+        for method in METHODS
+        if not policy.allows_method(method)
+    }
+    if "*" not in policy.allow_headers:
+        request = place.request(page, policy.methods[0])
+        headers = (*request.headers, (UNLISTED_HEADER, "1"))
+        tried["other headers"] = replace(request, headers=headers)
+    allowed = [what for what, request in tried.items() if place.preflight(request).allowed]
+    faults = [
+        f"the deployed API allows {what}, which the policy here does not: deploy this version, and"
+        " leave CORS to the API"
+        for what in allowed
+    ]
+    return f"allowed: {', '.join(allowed)}" if allowed else "refused", faults
+
+
+def strangers(place: Place) -> list[str]:
+    """Return origins that are not allowed, most of which look like one that is."""
+    found = [STRANGER, "null"]
+    exact = [origin for origin in place.pages if "*" not in origin]
+    wildcards = [origin for origin in place.pages if "*" in origin]
+    for origin in map(sample, [*exact[:1], *wildcards[:1]]):
+        scheme, host, port = split_origin(origin)
+        end = f":{port}" if port else ""
+        other_scheme = "http" if scheme == "https" else "https"
+        found += [
+            f"{scheme}://{host}.probe.invalid{end}",
+            f"{scheme}://probe{host}{end}",
+            f"{scheme}://probe.{host}{end}",
+            f"{scheme}://{host.replace('.', '-', 1)}{end}",
+            f"{scheme}://{host.partition('.')[2] or host}{end}",
+            f"{scheme}://{host}:{int(port or 443) + 1}",
+            f"{scheme}://{host}",
+            f"{other_scheme}://{host}{end}",
+            f"{other_scheme}://{host}",
+        ]
+    own = http_origin(place.url)
+    others = [one for one in found if not place.policy.allows(one) and http_origin(one) != own]
+    return list(dict.fromkeys(others))
+
+
+def check_strangers(place: Place, others: list[str]) -> Found:
+    """Try a GET and a preflight from each origin."""
+    allowed: list[str] = []
+    faults: list[str] = []
+    for origin in others:
+        preflight = preflight_headers(place.request(origin, place.policy.methods[0])) or ()
+        for method, headers in (("GET", (("Origin", origin),)), ("OPTIONS", preflight)):
+            response = place.exchange(method, headers).response
+            if response.get("access-control-allow-origin") in (origin, "*"):
+                allowed.append(origin)
+                faults += stranger_warnings(place.policy, response) if origin == STRANGER else []
+    allowed = list(dict.fromkeys(allowed))
+    if allowed and not faults:
+        shown = [f"{one} (any site can send it)" if one == "null" else one for one in allowed]
+        faults.append(
+            f"the deployed API allows {', '.join(shown)}, which the policy here does not: compare"
+            " whole origins in the proxy, or leave CORS to the API, and deploy this version"
+        )
+    return f"{len(allowed)} allowed" if allowed else "refused", faults
+
+
+def check_no_origin(place: Place) -> Found:
+    """Try what an image or a link sends: a cache may keep the response, and give it to a page."""
+    response = place.send("GET", place.url, ())
+    faults = list(cache_warnings(response)) if response.status < 300 else []
+    varying = ", Vary: Origin" if varies(response) else ""
+    return f"GET {response.status}{varying}", faults
+
+
+def check_not_found(place: Place) -> Found:
+    """Try whether a page can read that a path does not exist."""
+    request, outcome = place.get(place.page)
+    if outcome.allowed:
+        return f"GET {outcome.response.status}, readable", []
+    return BLOCKED, [proxy_advice(request, outcome, None).reason]
+
+
+def check_refusal(place: Place) -> Found:
+    """Try whether what a stranger sends is refused before the app looks for a route."""
+    sent = place.exchange("POST", (("Origin", STRANGER),))
+    status = sent.response.status
+    result = f"POST {status}"
+    if refusal_in(sent.response) is not None:
+        return f"{result}, refused", []
+    if is_from_api(sent.response) and status < 500 and status not in REDIRECTS:
+        fault = (
+            f"the API answers a stranger's POST with {status}, not 403, so every site"
+            " can make it act: remove CORS_PROTECTION from the deployment, or deploy this version"
+        )
+        return result, [fault]
+    outcome = Outcome(Verdict(Block.NO_ALLOW_ORIGIN), (sent,))
+    return result, [proxy_advice(PageRequest(STRANGER, "POST"), outcome, None).reason]
+
+
+def check_own_page(place: Place) -> Found:
+    """Try what a page of the API's own origin sends where a browser adds no Sec-Fetch-Site."""
+    parts = urlsplit(place.url)
+    response = place.send("POST", place.url, (("Origin", f"{parts.scheme}://{parts.netloc}"),))
+    result = f"POST {response.status}"
+    if refusal_in(response) is None:
+        return result, []
+    fault = (
+        "the API takes its own pages for strangers, because the proxy hides the host: have it pass"
+        " the host on, with its port (nginx: proxy_set_header Host $http_host)"
+    )
+    return result, [fault]
+
+
+def check_large_body(place: Place, method: str) -> Found:
+    """Try whether a page can read that a body is too large. `place` sends it."""
+    request = PageRequest(place.page, method, credentials=place.policy.supports_credentials)
+    sent = place.exchange(method, (("Origin", place.page), ("Content-Type", "text/plain")))
+    outcome = Outcome(cors_check(request, sent.response), (sent,))
+    result = f"{method} {sent.response.status}"
+    if not outcome.allowed:
+        return result, [proxy_advice(request, outcome, None).reason]
+    if sent.response.status != 413:
+        return result, ["nothing rejects a body of this size: correct --body-limit"]
+    return f"{result}, readable", []
+
+
+def check_plain_http(url: str, send: Send) -> Found:
+    """Try whether plain http leads to https."""
+    try:
+        response = send("GET", url, ())
+    except Unreachable:
+        return "nothing answers", []
+    location = redirect_location(response)
+    if location is not None and urljoin(url, location).startswith("https:"):
+        return f"GET {response.status}, to https", []
+    fault = (
+        f"{url} answers over plain http, where anyone on the network can read and change it:"
+        " redirect it to https (nginx: return 308 https://$host$request_uri)"
+    )
+    return f"GET {response.status}", [fault]
