@@ -56,10 +56,6 @@ LOCAL_FROM_PLAIN_HTTP = (
     "The request client is not a secure context and the resource is in more-private address space"
     " `{found}`."
 )
-CHROME_ON_MIXED_CONTENT = (
-    "Mixed Content: The page at '{origin}/' was loaded over HTTPS, but requested an insecure"
-    " resource '{url}'. This request has been blocked; the content must be served over HTTPS."
-)
 # Chrome says this only of what every response is checked for.
 PREFLIGHT = "Response to preflight request doesn't pass access control check: "
 ONLY_PREFLIGHTS = (Block.METHOD, Block.HEADER, Block.MALFORMED_LIST)
@@ -67,6 +63,8 @@ PREFLIGHTS_FAIL = (Block.PREFLIGHT_REDIRECT, Block.PREFLIGHT_STATUS)
 
 FIREFOX = "Cross-Origin Request Blocked: The Same Origin Policy disallows reading the remote"
 FIREFOX += " resource at {url}. (Reason: {cause})."
+# It says this as well if a preflight failed; alone, it means that no response came.
+FIREFOX_AFTER_PREFLIGHT = "(Reason: CORS request did not succeed)"
 IN_FIREFOX: Mapping[Block, str] = {
     Block.NO_ALLOW_ORIGIN: "CORS header ‘Access-Control-Allow-Origin’ missing",
     Block.SEVERAL_ALLOW_ORIGINS: ("Multiple CORS header ‘Access-Control-Allow-Origin’ not allowed"),
@@ -109,6 +107,19 @@ IN_SAFARI: Mapping[Block, str] = {
     Block.MALFORMED_LIST: "Header {found} has an invalid value: {value}",
 }
 
+ON_MIXED_CONTENT = {
+    "Chrome": (
+        "Mixed Content: The page at '{origin}/' was loaded over HTTPS, but requested an insecure"
+        " resource '{url}'. This request has been blocked; the content must be served over HTTPS."
+    ),
+    "Firefox": "Blocked loading mixed active content “{url}”",
+    "Safari": (
+        "[blocked] The page at {origin}/ requested insecure content from {url}. This content was"
+        " blocked and must be served over HTTPS.\nNot allowed to request resource\n"
+        "Fetch API cannot load {url} due to access control checks."
+    ),
+}
+
 
 def sentences(request: PageRequest, url: str, outcome: Outcome) -> dict[str, str]:
     """Return what each browser prints about an outcome, by its name.
@@ -117,7 +128,8 @@ def sentences(request: PageRequest, url: str, outcome: Outcome) -> dict[str, str
     """
     block, found = outcome.verdict.block, outcome.verdict.found
     if block is Block.MIXED_CONTENT:
-        return {"Chrome": CHROME_ON_MIXED_CONTENT.format(origin=request.origin, url=found)}
+        values = {"origin": request.origin, "url": found}
+        return {name: line.format(**values) for name, line in ON_MIXED_CONTENT.items()}
     if block not in IN_CHROME:
         return {}
     last = outcome.exchanges[-1]
@@ -222,7 +234,10 @@ def to_pattern(sentence: str) -> re.Pattern[str]:
 
 FRAMES = (
     to_pattern(CHROME.partition("{cause}")[0]),
-    to_pattern(CHROME_ON_MIXED_CONTENT.partition(". This")[0]),
+    *(
+        to_pattern(re.split(" (?:content was|request has)", line)[0])
+        for line in ON_MIXED_CONTENT.values()
+    ),
     to_pattern(FIREFOX.partition("{cause}")[0]),
     to_pattern(SAFARI.partition("\n")[2]),
     # Chrome and Firefox print each request that failed, too.
@@ -236,7 +251,7 @@ CAUSES = [
         *IN_SAFARI.items(),
         (Block.OTHER_ALLOW_ORIGIN, INVALID_ORIGIN),
         (Block.LOCAL_NETWORK, LOCAL_FROM_PLAIN_HTTP),
-        (Block.MIXED_CONTENT, CHROME_ON_MIXED_CONTENT.partition("{origin}")[0]),
+        *((Block.MIXED_CONTENT, line.partition("{")[0]) for line in ON_MIXED_CONTENT.values()),
     )
 ]
 
@@ -264,5 +279,7 @@ def read(text: str) -> Said | None:
         method=found if block is Block.METHOD and found else name("method"),
         header=found if block is Block.HEADER else None,
         block=block,
-        preflight=PREFLIGHT in text or block in (*ONLY_PREFLIGHTS, *PREFLIGHTS_FAIL),
+        preflight=PREFLIGHT in text
+        or block in (*ONLY_PREFLIGHTS, *PREFLIGHTS_FAIL)
+        or (block is not None and FIREFOX_AFTER_PREFLIGHT in text),
     )

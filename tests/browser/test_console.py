@@ -2,24 +2,43 @@
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from chromium import RUN, Browser, Certificate, serve
 from engines import FirefoxTab, webkit_console
-from test_browser import PAGE, Scripted, judge, odd_replies
+from test_browser import GET, PAGE, Scripted, odd_replies, reply
 
-from corscheck.browser import Block, Outcome, PageRequest, normalize_method
+from corscheck.browser import (
+    Block,
+    Headers,
+    Outcome,
+    PageRequest,
+    Response,
+    fetch,
+    normalize_method,
+)
 from corscheck.console import Said, read, sentences
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 CASES = [case for case in odd_replies() if case[3] is not None]
+# And one that is redirected to the first that has no Access-Control-Allow-Origin, and one over
+# plain http.
+NUMBER = next(at for at, case in enumerate(CASES) if case[3] is Block.NO_ALLOW_ORIGIN)
+LOCATION = f"/{NUMBER}?redirected"
+REDIRECT = reply(302, origin=[PAGE])
+REDIRECT = replace(REDIRECT, headers=(*REDIRECT.headers, ("Location", LOCATION)))
+CASES.append((GET, REDIRECT, REDIRECT, Block.NO_ALLOW_ORIGIN))
+CASES.append((GET, REDIRECT, REDIRECT, Block.MIXED_CONTENT))
+
+# The URL that a line names.
+URL = re.compile(r"https?://api[^\s’”]*/\d+(?:\?redirected)?")
 
 
 @contextmanager
@@ -27,20 +46,33 @@ def server(certificate: Certificate) -> Iterator[list[str]]:
     """Serve the cases' replies until the block ends; yields the URL of each."""
     scripted = Scripted([(response, preflight) for _, response, preflight, _ in CASES])
     with serve(scripted, certificate) as port:
-        yield [f"https://api.example.net:{port}/{number}" for number in range(len(CASES))]
+        yield to_urls(f"api.example.net:{port}")
+
+
+def to_urls(host: str) -> list[str]:
+    return [
+        f"{'http' if block is Block.MIXED_CONTENT else 'https'}://{host}/{number}"
+        for number, (*_, block) in enumerate(CASES)
+    ]
 
 
 def body(request: PageRequest) -> str | None:
     return "body" if request.method in ("POST", "PUT") else None
 
 
+def reply_of(method: str, url: str, _: Headers) -> Response:
+    _, response, preflight, _ = CASES[int(urlsplit(url).path[1:])]
+    return preflight if method == "OPTIONS" else response
+
+
 def differences(name: str, urls: list[str], said: dict[str, str]) -> Iterator[str]:
     """Yield where a console said something else than foretold, or its text is read otherwise."""
-    for url, (request, response, preflight, _) in zip(urls, CASES, strict=True):
-        outcome = judge(url, request, response, preflight)
+    for url, (request, *_) in zip(urls, CASES, strict=True):
+        outcome = fetch(url, request, reply_of)
         foretold = sentences(request, url, outcome)[name]
-        if said.get(url) != foretold:
-            yield f"{request} {outcome.verdict}\n  {said.get(url)}\n  {foretold}"
+        line = said.get(outcome.exchanges[-1].url if outcome.exchanges else url)
+        if line != foretold:
+            yield f"{request} {outcome.verdict}\n  {line}\n  {foretold}"
         elif found := misread(read(foretold.replace(" ", "\n", 9)), url, request, outcome):
             yield f"{foretold}\n  {found}"
 
@@ -50,7 +82,7 @@ def misread(said: Said | None, url: str, request: PageRequest, outcome: Outcome)
     block, found = outcome.verdict.block, outcome.verdict.found
     right = (
         said is not None
-        and said.url == url
+        and said.url in (url, *(sent.url for sent in outcome.exchanges))
         and said.origin in (PAGE, None)
         and said.method in (normalize_method(request.method), None)
         and (block is not Block.HEADER or (said.header or "").lower() == found)
@@ -62,12 +94,10 @@ def misread(said: Said | None, url: str, request: PageRequest, outcome: Outcome)
 
 def test_chrome() -> None:
     """What test_browser.py holds to Chromium is read again."""
-    urls = [f"https://api.example.net/{number}" for number in range(len(CASES))]
-    said = {
-        url: sentences(request, url, judge(url, request, response, preflight))["Chrome"]
-        for url, (request, response, preflight, _) in zip(urls, CASES, strict=True)
-    }
-    assert not list(differences("Chrome", urls, said))
+    for url, (request, *_) in zip(to_urls("api.example.net"), CASES, strict=True):
+        outcome = fetch(url, request, reply_of)
+        sentence = sentences(request, url, outcome)["Chrome"]
+        assert not misread(read(sentence.replace(" ", "\n", 9)), url, request, outcome)
 
 
 def test_firefox(start_engine: Callable[[str], Browser], certificate: Certificate) -> None:
@@ -82,7 +112,7 @@ def test_firefox(start_engine: Callable[[str], Browser], certificate: Certificat
         for start in range(0, len(asked), 40):  # it keeps 250 messages
             browser.fetch_all(asked[start : start + 40])
             for line in tab.read_console():
-                url = re.search(r"https://api[^\s’]*/\d+", line)
+                url = URL.search(line)
                 assert url, line
                 said.setdefault(url[0], line)
     assert not list(differences("Firefox", urls, said))
@@ -90,7 +120,7 @@ def test_firefox(start_engine: Callable[[str], Browser], certificate: Certificat
 
 PAGE_OF_REQUESTS = """<!doctype html><script>
 const run = RUN;
-run(CALLS).then(() => console.log("finished"));
+run(CALLS).finally(() => console.log("finished"));
 </script>"""
 
 
@@ -98,7 +128,8 @@ def test_safari(
     tmp_path: Path, start_engine: Callable[[str], Browser], certificate: Certificate
 ) -> None:
     start_engine("webkit")  # or the test is skipped
-    said: dict[str, list[str]] = defaultdict(list)
+    """Of what it says about one request, the last line names the URL."""
+    said: dict[str, str] = {}
     lines: list[str] = []
     with server(certificate) as urls:
         calls = [
@@ -116,12 +147,14 @@ def test_safari(
             webkit_console(tmp_path, f"{PAGE}/", {443: page}) as console,
         ):
             for line in console:
-                kind, _, text = line.strip().removeprefix("CONSOLE ").partition(" ERROR ")
-                lines += [text] if kind in ("SECURITY", "JS") else []
-                if "finished" in line:
+                kind, _, text = line.partition("CONSOLE ")[2].strip().partition(" ")
+                text = text.partition(" ")[2]
+                if line.rstrip().endswith(" finished"):
                     break
-    for cause, then in zip(lines[::2], lines[1::2], strict=True):
-        url = re.search(r"https://\S+", then)
-        assert url, then
-        said[url[0]].append(f"{cause}\n{then}")
-    assert not list(differences("Safari", urls, {url: one[0] for url, one in said.items()}))
+                lines += [text] if kind in ("SECURITY", "JS") else []
+                if kind == "JS":
+                    url = URL.search(text)
+                    assert url, line
+                    said.setdefault(url[0], "\n".join(lines))
+                    lines.clear()
+    assert not list(differences("Safari", urls, said))

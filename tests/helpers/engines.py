@@ -112,7 +112,9 @@ class FirefoxTab:
             awaitPromise=False,
         )
         lines = "\n".join(json.loads(said["result"]["value"]))
-        return re.findall(r'"(Cross-Origin Request Blocked: .*)"\]', lines)
+        return re.findall(
+            r'"((?:Cross-Origin Request Blocked: |Blocked loading mixed).*?)"[\]\s{]', lines
+        )
 
 
 class WebKitTab:

@@ -226,6 +226,16 @@ def test_pasted_error(cors: Commands, name: str) -> None:
         assert plain(printed) in plain(text)
 
 
+def test_preflight_that_firefox_tells_of(cors: Commands) -> None:
+    text = TEXTS["Firefox"]
+    second = text.replace(
+        "CORS header ‘Access-Control-Allow-Origin’ missing", "CORS request did not succeed"
+    )
+    for pasted, kind in ((text, "request: POST"), (f"{text}\n{second}", "preflight: OPTIONS")):
+        result = cors("explain", f"--origin={STRANGER}", "--method=POST", pasted)
+        assert result.stdout.startswith(f"1. {kind} {API}\n")
+
+
 def plain(text: str) -> str:
     return " ".join(text.replace("‘", "'").replace("’", "'").split())
 
