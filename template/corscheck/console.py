@@ -128,7 +128,7 @@ def sentences(request: PageRequest, url: str, outcome: Outcome) -> dict[str, str
     """
     block, found = outcome.verdict.block, outcome.verdict.found
     if block is Block.MIXED_CONTENT:
-        values = {"origin": request.origin, "url": found}
+        values: dict[str, Any] = {"origin": request.origin, "url": found}
         return {name: line.format(**values) for name, line in ON_MIXED_CONTENT.items()}
     if block not in IN_CHROME:
         return {}
