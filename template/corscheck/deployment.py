@@ -76,9 +76,15 @@ def check_deployment(
     """Try at a deployed API whether it keeps the policy here.
 
     `timeout` is in seconds, for each request, and `body_limit` in bytes. The progress is shown
-    on standard error. Raises Unreachable if no response comes to the first request.
+    on standard error. Raises Unreachable if no response comes to the first request, and UsageError
+    if there is nothing to try.
     """
     found = places(app, url, sender(PageRequest(STRANGER), timeout))
+    if not found[0].pages:
+        raise click.UsageError(
+            "set FLASK_CORS_ORIGINS as in the deployment: all origins of the policy here are this"
+            " machine's"
+        )
     first, *others = [
         Step(place.url, origin, partial(check_origin, place, origin))
         for place in found

@@ -14,6 +14,7 @@ from app.cors import Policy, init_app, rules
 
 from .advice import Advice, in_force, refusal
 from .browser import (
+    LOOPBACK_HOST,
     PageRequest,
     Response,
     Send,
@@ -21,7 +22,7 @@ from .browser import (
     page_headers,
     preflight_headers,
 )
-from .explain import Explanation, explain
+from .explain import Explanation, explain, local_network
 from .metadata import with_metadata
 from .network import Unreachable, sender
 from .proxies import proxy_advice, varies
@@ -48,6 +49,9 @@ def probe(app: Flask, url: str, request: PageRequest, timeout: float) -> Explana
     is_allowed = outcome.allowed and refused is None
     advice = None if is_allowed else proxy_advice(request, outcome, local)
     warnings = []
+    is_here = LOOPBACK_HOST.match(urlsplit(url).hostname or "")
+    if outcome.allowed and not is_here and (prompt := local_network(request.origin, url)):
+        warnings.append(prompt)
     if local is not None and local is not advice:
         warnings.append(f"the policy here does not allow this: {local.reason}")
     if outcome.exchanges:

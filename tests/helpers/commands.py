@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 # Reads a command a line, and answers with a line. The app is made as in dev.py, but by a config.
-# Hosts under .invalid have no address, whatever the machine's resolver makes of them; a command
-# that hangs ends the process. By `color=True`, escape sequences come through as on a terminal.
+# Hosts under .invalid have no address, whatever the machine's resolver makes of them, and those
+# under .test and .local have this machine's. A command that hangs ends the process. By
+# `color=True`, escape sequences come through as on a terminal.
 DRIVER = """
 import json, os, signal, socket, sys
 import corscheck
@@ -22,6 +23,8 @@ look_up = socket.getaddrinfo
 def getaddrinfo(host, *arguments, **options):
     if host.endswith(".invalid"):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    if host.endswith((".test", ".local")):
+        host = "127.0.0.1"
     return look_up(host, *arguments, **options)
 
 socket.getaddrinfo = getaddrinfo

@@ -316,6 +316,15 @@ def test_origins_of_this_machine_are_not_needed_in_production() -> None:
     assert check_origin(Place("http://localhost:8000/", policy, refuse), "http://localhost:5173")[1]
 
 
+def test_origins_of_this_machine(probe: Probe) -> None:
+    url = f"http://api.test:{probe.ports['none']}"
+    result = probe.commands("probe", url, FLASK_CORS_ORIGINS=f"http://localhost:5173, {PAGE}")
+    assert "  ok     http://localhost:5173         refused, as in production\n" in result.stdout
+    result = probe.commands("probe", url, FLASK_CORS_ORIGINS="http://localhost:5173")
+    assert result.exit_code == 2
+    assert result.error.startswith("Error: set FLASK_CORS_ORIGINS as in the deployment: all")
+
+
 @pytest.mark.parametrize(
     ("response", "result", "fix"),
     [

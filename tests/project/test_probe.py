@@ -191,6 +191,26 @@ def test_neither_allows_it(probe: Probe) -> None:
     assert "the port differs" in result.line("Warning:")
 
 
+def test_origins_of_this_machine_are_not_suggested_for_a_deployment(probe: Probe) -> None:
+    port, page = probe.ports["none"], "http://new.example"
+    origins = {"FLASK_CORS_ORIGINS": f"http://localhost:5173, {PAGE}"}
+    for host, suggested in (("api.test", PAGE), ("localhost", f"http://localhost:5173, {PAGE}")):
+        url = f"http://{host}:{port}/api/echo"
+        result = probe.commands("probe", url, page, "GET", **origins)
+        assert result.exit_code == 1
+        variable = f"FLASK_CORS_ORIGINS='{suggested}, {page}'"
+        assert [line for line in result.stdout.splitlines() if line.endswith(variable)], result
+
+
+def test_chrome_asks_its_user_before_a_local_network(probe: Probe) -> None:
+    port = probe.ports["none"]
+    result = probe.commands("probe", f"http://api.local:{port}/api/echo", PAGE, "GET")
+    assert result.exit_code == 0, result
+    assert "Chrome lets no page on plain http reach api.local" in result.line("Warning:")
+    result = probe.commands("probe", f"http://api.test:{port}/api/echo", PAGE, "GET")
+    assert "Chrome" not in result.stdout
+
+
 def test_https_page_and_plain_http(probe: Probe) -> None:
     result = probe.commands("probe", "http://api.example.com/x?y=1", SECURE_PAGE, "GET")
     assert result.exit_code == 1
