@@ -3,9 +3,9 @@
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing.pool import ThreadPool
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import click
@@ -105,12 +105,15 @@ def check_deployment(
 
 
 def run(steps: list[Step], label: str, show_progress: bool) -> list[Check]:
-    with ThreadPool(PARALLEL) as pool:
-        checks = pool.imap(Step.check_or_fault, steps)
+    pool = ThreadPoolExecutor(PARALLEL)
+    try:
+        checks = pool.map(Step.check_or_fault, steps)
         if not show_progress or len(steps) < LONG:
             return list(checks)
         with click.progressbar(checks, len(steps), label, file=sys.stderr) as progress:
             return list(progress)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl+C
 
 
 def places(app: Flask, url: str, send: Send) -> list[Place]:

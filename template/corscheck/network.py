@@ -4,12 +4,14 @@
 """
 
 import ssl
+from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
-from multiprocessing import TimeoutError as TimedOut
-from multiprocessing.pool import ThreadPool
+from queue import Empty, SimpleQueue
 from socket import gaierror
 from string import punctuation
+from threading import Thread
 from urllib.parse import quote, urljoin, urlsplit
 
 from app.cors import rules
@@ -33,6 +35,9 @@ CERTIFICATE_FAULTS = {
     62: "is for other host names: call the API by one of them, or get a certificate for this one",
     64: "is not for this address: call the API by the name in the certificate",
 }
+
+
+FAILURES = (OSError, HTTPException, UnicodeError)
 
 
 class Unreachable(Exception):
@@ -71,12 +76,8 @@ def sender(request: PageRequest, timeout: float) -> Send:
         try:
             connection = connect(url)
             connection.response_class = FinalResponse
-            # One thread, which is left behind if it takes too long: a socket's own time-out starts
-            # again with each byte, and looking up a name has none.
-            with ThreadPool(1) as thread:
-                waiting = thread.apply_async(exchange, (connection, method, url, headers, sent))
-                response = waiting.get(timeout)
-        except (OSError, HTTPException, UnicodeError, TimedOut) as error:
+            response = within(timeout, partial(exchange, connection, method, url, headers, sent))
+        except (*FAILURES, Empty) as error:
             accepted = connection is not None and connection.sock is not None
             fault = network_fault(error, url, timeout, accepted)
             raise Unreachable(f"{method} {rules.show(url)}: {fault}") from None
@@ -87,6 +88,27 @@ def sender(request: PageRequest, timeout: float) -> Send:
         return response
 
     return send
+
+
+def within(timeout: float, exchange: Callable[[], Response]) -> Response:
+    """Return the response of an exchange. Raises what it raises, or Empty if it takes too long.
+
+    A socket's own time-out starts again with each byte, and looking up a name has none. So this
+    waits for a thread, and leaves it behind if it is late.
+    """
+    found: SimpleQueue[Response | Exception] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            found.put(exchange())
+        except FAILURES as error:
+            found.put(error)
+
+    Thread(target=run, daemon=True).start()
+    result = found.get(timeout=timeout)
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def exchange(
@@ -126,9 +148,9 @@ def network_fault(error: Exception, url: str, timeout: float, accepted: bool) ->
     if isinstance(error, (gaierror, UnicodeError, InvalidURL)):
         name = rules.show(urlsplit(url).hostname or "")
         return f"no host has the name {name}: correct it, or its DNS entry"
-    if isinstance(error, TimedOut) and accepted:
+    if isinstance(error, Empty) and accepted:
         return f"no response within {timeout:g} s: find what is slow, or set a longer --timeout"
-    if isinstance(error, (TimedOut, TimeoutError)):
+    if isinstance(error, (Empty, TimeoutError)):
         return (
             f"{host} did not accept the connection within {timeout:g} s: check the address, the"
             " port and any firewall"

@@ -205,6 +205,17 @@ def free_ports(number: int) -> list[int]:
 
 
 @contextmanager
+def held_ports(number: int) -> Iterator[list[int]]:
+    """Hold ports that a server with `reuseport` can listen on: nobody else can take them."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.bind(("127.0.0.1", 0))
+        yield [one.getsockname()[1] for one in sockets]
+
+
+@contextmanager
 def listening(answer: bytes | None) -> Iterator[int]:
     """Listen on a port that answers every connection so, or never."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -300,18 +311,19 @@ def probing(template: Path) -> Iterator[Probe]:
         (project / "deployed.py").write_text(DEPLOYED)
         certificates(folder)
         names = [*FAULTS, *SECURE, "readable"]
-        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        ports = dict(zip(names, stack.enter_context(held_ports(len(names))), strict=True))
         servers = [
-            f"server {{ listen 127.0.0.1:{ports[name]}; location / {{ {location} }} }}"
+            f"server {{ listen 127.0.0.1:{ports[name]} reuseport; location / {{ {location} }} }}"
             for name, location in FAULTS.items()
         ]
         servers += [
-            f"server {{ listen 127.0.0.1:{ports[name]} ssl; ssl_certificate {certificate}.pem;"
-            f" ssl_certificate_key {certificate}.pem; location / {{ {location} }} }}"
+            f"server {{ listen 127.0.0.1:{ports[name]} ssl reuseport;"
+            f" ssl_certificate {certificate}.pem; ssl_certificate_key {certificate}.pem;"
+            f" location / {{ {location} }} }}"
             for name, (location, certificate) in SECURE.items()
         ]
         servers.append(
-            f"server {{ listen 127.0.0.1:{ports['readable']}; {READABLE_ERRORS}"
+            f"server {{ listen 127.0.0.1:{ports['readable']} reuseport; {READABLE_ERRORS}"
             f" location / {{ {PASS_ON} }}"
             f" location /small {{ {FAULTS['small']} }}"
             f" location /down {{ {FAULTS['down']} }}"
