@@ -316,6 +316,21 @@ def test_origins_of_this_machine_are_not_needed_in_production() -> None:
     assert check_origin(Place("http://localhost:8000/", policy, refuse), "http://localhost:5173")[1]
 
 
+def test_public_api_refuses_no_stranger(probe: Probe) -> None:
+    _, text = check(probe, "star", FLASK_CORS_ORIGINS="any")
+    assert "* GET 200" in text
+    assert "stranger" not in text
+
+
+def test_https_page_cannot_call_plain_http() -> None:
+    def send(method: str, url: str, headers: Headers) -> Response:
+        raise AssertionError("no browser sends this")
+
+    policy = Policy(("https://app.example",), ("POST",), False, (), (), 600)
+    _, faults = check_origin(Place("http://api.example/", policy, send), "https://app.example")
+    assert faults == ["have the page call https://api.example/"]
+
+
 def test_origins_of_this_machine(probe: Probe) -> None:
     url = f"http://api.test:{probe.ports['none']}"
     result = probe.commands("probe", url, FLASK_CORS_ORIGINS=f"http://localhost:5173, {PAGE}")
