@@ -66,7 +66,7 @@ def long_headers(create_app: Callable[..., Any]) -> None:
     print("cost of a long header value, as a multiple of a usual GET (the worst of many kinds)")
     print(f"{'policy':13}{'8 KB':>11}{'64 KB':>11}")
     for name, policy in POLICIES.items():
-        app = create_app(policy.config())
+        app = create_app({**policy.config(), "LOG_LEVEL": "WARNING"})
         fill_the_log(app)
         worst = (max(ratios(app, policy, size)) for size in (8_000, 64_000))
         print(f"{name:13}" + "".join(f"{ratio:>11.2f}" for ratio in worst), flush=True)

@@ -1,10 +1,11 @@
-"""Print what the policy costs a request and a start, in the process. See README.md."""
+"""Print what the policy, and the log and the like, cost a request and a start. See README.md."""
 
 import argparse
 import gc
 import importlib
 import logging
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -29,6 +30,11 @@ PREFLIGHT = {
     "Access-Control-Request-Method": "PUT",
     "Access-Control-Request-Headers": "content-type",
 }
+FORWARDED = {
+    "HTTP_X_FORWARDED_FOR": "203.0.113.9",
+    "HTTP_X_FORWARDED_PROTO": "https",
+    "HTTP_X_FORWARDED_HOST": "api.example.com",
+}
 
 
 def main() -> None:
@@ -37,6 +43,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=13, help="of each process, for each row")
     options = parser.parse_args()
     with rendered() as project:
+        operations(project, options.processes, options.turns)
         costs(project, options.processes, options.turns)
         starts(project)
 
@@ -74,7 +81,21 @@ def ours(wildcard: bool, count: int) -> Flask:
     return app
 
 
-MAKE = {"bare": lambda wildcard, count: bare(), "plain": plain, "ours": ours}
+def whole(**config: Any) -> Flask:
+    """Return the app as it is deployed; its log goes where the system throws it away."""
+    sys.stderr = open(os.devnull, "w", buffering=1)  # noqa: SIM115
+    app = importlib.import_module("app").create_app
+    return app({"CORS_ORIGINS": ["https://app0.example.com"], **config})
+
+
+MAKE = {
+    "bare": lambda wildcard, count: bare(),
+    "plain": plain,
+    "ours": ours,
+    "quiet": lambda wildcard, count: whole(LOG_LEVEL="WARNING"),
+    "whole": lambda wildcard, count: whole(),
+    "proxied": lambda wildcard, count: whole(PROXIES=1),
+}
 
 
 def environs(wildcard: bool, count: int) -> dict[str, dict[str, Any]]:
@@ -158,6 +179,27 @@ def running(*apps: App) -> Iterator[tuple[App, ...]]:
             app.stop()
 
 
+def operations(project: Path, processes: int, turns: int) -> None:
+    """Print what ids, security headers and the log cost beside the policy, for one origin."""
+    print("The app as it is deployed: what it costs more than the policy alone, in µs and of bare")
+    row = "{:12}{:>10}{:>12}{:>16}{:>16}{:>18}"
+    heads = ("bare, µs", "log off", "log on", "and ProxyFix", "log on / bare")
+    print(row.format("request", *heads))
+    kinds = ("bare", "ours", "quiet", "whole", "proxied")
+    took: dict[str, list[list[float]]] = {name: [[] for _ in kinds] for name in environs(False, 1)}
+    for _ in range(processes):
+        with running(*(App(project, kind, False, 1) for kind in kinds)) as apps:
+            for name, environ in environs(False, 1).items():
+                asked = [environ] * 4 + [environ | FORWARDED]
+                found = take_turns(list(zip(apps, asked, strict=True)), turns)
+                took[name] = [a + b for a, b in zip(took[name], found, strict=True)]
+    for name, (bare, policy, *others) in took.items():
+        more = [f"{difference(other, policy) * 1e6:.1f}" for other in others]
+        bare_µs = f"{median(bare) * 1e6:.1f}"
+        print(row.format(name, bare_µs, *more, f"{ratio(others[1], bare):.2f}"), flush=True)
+    print()
+
+
 def costs(project: Path, processes: int, turns: int) -> None:
     print("A request through the WSGI app: its cost with the policy, and as a multiple of others'")
     row = "{:10}{:>8}  {:10}" + "{:>9}{:>14}{:>13}{:>13}"
@@ -201,6 +243,10 @@ def take_turns(apps: list[tuple[App, dict[str, Any]]], turns: int) -> list[list[
             app, environ = apps[index]
             took[index].append(app.time(environ, times[index]))
     return took
+
+
+def difference(ours: list[float], others: list[float]) -> float:
+    return median(a - b for a, b in zip(ours, others, strict=True))
 
 
 def ratio(ours: list[float], others: list[float]) -> float:

@@ -190,7 +190,12 @@ def environment(folder: Path, *packages: str) -> Path:
 def running(servers: list[Server]) -> Iterator[None]:
     """Run all the servers on one core; those that are not asked anything take no time."""
     # fastpysgi does not import from the folder where it starts unless it is told to.
-    settings = {"FLASK_CORS_ORIGINS": ORIGIN, "NODE_ENV": "production", "PYTHONPATH": "."}
+    settings = {
+        "FLASK_CORS_ORIGINS": ORIGIN,
+        "FLASK_LOG_LEVEL": "WARNING",
+        "NODE_ENV": "production",
+        "PYTHONPATH": ".",
+    }
     processes = []
     try:
         for server in servers:

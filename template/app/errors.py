@@ -1,9 +1,8 @@
 """Every error as problem details (RFC 9457), an unexpected one included."""
 
 import json
-import logging
 
-from flask import Flask, Response, current_app, make_response
+from flask import Flask, Response, current_app, make_response, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 
@@ -13,14 +12,6 @@ def init_app(app: Flask) -> None:
     if app.config["PROPAGATE_EXCEPTIONS"] is None:
         app.config["PROPAGATE_EXCEPTIONS"] = False
     app.register_error_handler(HTTPException, to_problem)
-    logging.getLogger(app.name).addFilter(in_one_line)
-
-
-def in_one_line(record: logging.LogRecord) -> bool:
-    """Escape what Flask logs of a request's path: a newline in it would forge a line."""
-    if isinstance(record.msg, str) and not record.msg.isprintable():
-        record.msg = record.msg.encode("unicode_escape").decode()
-    return True
 
 
 def to_problem(error: HTTPException) -> Response:
@@ -34,4 +25,6 @@ def to_problem(error: HTTPException) -> Response:
     problem = {"title": error.name, "status": response.status_code, "detail": detail}
     response.data = json.dumps(problem)
     response.content_type = "application/problem+json"
+    if request_id := request.environ.get("app.request_id"):  # the log has it, too
+        response.data = json.dumps({**problem, "request_id": request_id})
     return response

@@ -1,22 +1,23 @@
 """Wires what your answers and settings chose. Updates change this file: do not edit it."""
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Flask
 from flask_cors import CORS
-from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import cors, settings
-from app.cors.log import log_start
+from app import cors, operations, settings
 
 # The parts of the policy that are yours to set in app/settings.py.
 YOURS = ("CORS_PATHS", "CORS_PROTECTION")
 
 
 def init_app(app: Flask, policy: cors.Policy, flask_cors: CORS) -> None:
-    """Put the policy in force. Raises `app.cors.PolicyError` where other code contradicts it."""
+    """Put the policy in force, and around it what every deployment needs.
+
+    Raises `app.cors.PolicyError` where other code contradicts the policy, and
+    `app.operations.SettingsError` for any other setting that is wrong.
+    """
     problems = [
         f"remove {name} from app/settings.py: it is an answer, which `copier update` changes in"
         " app/answers.py"
@@ -27,14 +28,7 @@ def init_app(app: Flask, policy: cors.Policy, flask_cors: CORS) -> None:
     if problems:
         raise cors.PolicyError(problems)
     cors.init_app(app, policy, flask_cors)
-    if not app.testing and "FLASK_RUN_FROM_CLI" not in os.environ:  # as `flask` does
-        log_start(policy)
-
-    # Around the policy, which compares the origin with the host that the proxy was asked for.
-    if proxies := app.config.get("PROXIES", 0):
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies, x_prefix=proxies
-        )
+    operations.init_app(app, policy)
 
 
 def decorated_views(app: Flask) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Flask
 
+from app import operations
 from app.cors import Policy
 from app.cors.parse import PARSERS
 
@@ -23,7 +24,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Report:
-    """The policy and the session cookie as the app uses them, and what to know about them.
+    """The policy and other settings as the app uses them, and what to know about them.
 
     Each path in CORS_PATHS has all parts of its policy; `own` are those that it does not inherit.
     """
@@ -43,6 +44,10 @@ def report(app: Flask) -> Report:
         [
             Setting(name, used.get(name, app.config.get(name)), source(app, name))
             for name in [*used, *(name for name in answers if name not in used)]
+        ]
+        + [
+            Setting(name, operations.shown(app, name), source(app, name))
+            for name in operations.SHOWN
         ],
         own_parts(app, policy),
         [*risks(policy, app.debug), *risks_of_paths(policy, app.debug)],
@@ -96,4 +101,4 @@ def path_lines(paths: dict[str, dict[str, Any]], own: dict[str, list[str]]) -> I
 def in_one_line(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)

@@ -9,8 +9,14 @@ from typing import Any
 from dotenv import dotenv_values, find_dotenv
 from flask import Config, Flask
 
+from app import operations
 from app.cors import Policy, PolicyError
 from app.cors.parse import PARSERS
+
+# Of the settings that are no answers.
+DEFAULTS = {
+    name: operations.DEFAULTS.get(name, Flask.default_config.get(name)) for name in operations.SHOWN
+}
 
 
 def from_object(app: Flask, name: str) -> Config:
@@ -23,13 +29,13 @@ def source(app: Flask, name: str) -> str:
     """Return where a setting was set; the later source wins, as in `create_app`."""
     value = app.config.get(name)
     variable = f"FLASK_{name}"
-    if variable in os.environ and value == as_flask_reads(os.environ[variable]):
+    if variable in os.environ and value == as_app_reads(name, os.environ[variable]):
         return f"{environment_of(variable)}, {variable}"
     for module in ("app.settings", "app.answers"):
         config = from_object(app, module)
         if name in config and value == config[name]:
             return f"{module.replace('.', '/')}.py"
-    if name not in app.config:
+    if name not in app.config or value == DEFAULTS.get(name, ...):
         return "default"
     return "dev.py" if name.startswith("SESSION_") and "dev" in sys.modules else "create_app"
 
@@ -39,11 +45,12 @@ def environment_of(variable: str) -> str:
     return ".env" if in_file == os.environ[variable] else "environment"
 
 
-def as_flask_reads(text: str) -> Any:
+def as_app_reads(name: str, text: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError:
-        return text
+        value = text
+    return operations.hosts_of(value) if name == "TRUSTED_HOSTS" else value
 
 
 def variable_of(policy: Policy, part: str) -> str | None:
@@ -51,7 +58,7 @@ def variable_of(policy: Policy, part: str) -> str | None:
     variable = f"FLASK_CORS_{part.upper()}"
     if variable not in os.environ:
         return None
-    value, _ = PARSERS[part](as_flask_reads(os.environ[variable]))
+    value, _ = PARSERS[part](as_app_reads(f"CORS_{part.upper()}", os.environ[variable]))
     return variable if value == getattr(policy, part) else None
 
 

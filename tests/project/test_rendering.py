@@ -18,7 +18,7 @@ from flask import Flask
 from flask_cors import CORS
 from shapes import COMBINATIONS, COVERING, ORIGINS, pairs
 
-from app import cors, errors
+from app import cors, errors, operations
 
 TEMPLATE = ROOT / "template"
 
@@ -104,6 +104,7 @@ def assert_policy_is_enforced(project: Path) -> None:
         app.add_url_rule("/api/echo", "echo", dict, methods=hostile.METHODS)
         policy = cors.Policy.from_config(app.config)
         cors.init_app(app, policy, CORS(**policy.flask_cors_options()))
+        operations.init_app(app, policy)
         return app
 
     policy = hostile.Policy(

@@ -3,7 +3,6 @@
 import logging
 import re
 import shlex
-import sys
 import time
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -38,8 +37,11 @@ class CorsLog:
         self.silent_until = 0.0  # each line moves it on
         self.dropped = 0
 
-    def preflight(self, environ: "WSGIEnvironment", policy: Policy, allowed: bool) -> None:
-        """Log a preflight of which the policy does not allow the origin, method or a header."""
+    def preflight(self, environ: "WSGIEnvironment", policy: Policy, allowed: bool) -> bool:
+        """Log a preflight of which the policy does not allow the origin, method or a header.
+
+        Return whether there is such a one.
+        """
         method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
         names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
         if not allowed:
@@ -49,8 +51,9 @@ class CorsLog:
         elif (name := missing_header(policy, names)) is not None:
             reason = f"the header {name} is not allowed"
         else:
-            return
+            return False
         self.blocked(environ, method, reason)
+        return True
 
     def request(self, environ: "WSGIEnvironment", policy: Policy, allowed: bool) -> None:
         """Log a request of which the policy does not allow the origin or the credentials."""
@@ -125,31 +128,6 @@ def explain_command(environ: "WSGIEnvironment", method: str) -> str:
     words += ["--credentials"] if "HTTP_COOKIE" in environ else []
     command = shlex.join(["flask", "cors", "explain", *words])
     return command if len(command) <= 300 else ""
-
-
-def log_start(policy: Policy) -> None:
-    """Log the policy in force. Unless the log is configured, Python prints no such lines."""
-    lines = [in_words("CORS policy", policy)]
-    lines += [in_words(f"CORS policy of {path}", own) for path, own in policy.paths.items()]
-    for line in lines:
-        if logger.isEnabledFor(logging.INFO):
-            logger.info("%s", line)
-        else:
-            print(line, file=sys.stderr)
-
-
-def in_words(name: str, policy: Policy) -> str:
-    """Return a policy in one line."""
-    parts = {
-        "origins": policy.origins,
-        "methods": policy.methods,
-        "headers": policy.allow_headers,
-        "exposed": policy.expose_headers,
-    }
-    lists = "; ".join(f"{part} {', '.join(items) or 'none'}" for part, items in parts.items())
-    credentials = "with" if policy.supports_credentials else "without"
-    protection = "" if policy.protection else "; protection off"
-    return f"{name}: {lists}; {credentials} credentials; max-age {policy.max_age}{protection}"
 
 
 def missing_header(policy: Policy, names: str) -> str | None:

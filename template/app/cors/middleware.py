@@ -11,7 +11,7 @@ from flask_cors import CORS
 from .headers import Answers, Headers, add
 from .log import CorsLog
 from .policy import SAFELISTED_METHODS, Policy, longest_prefix
-from .protection import is_websocket, refusal
+from .protection import is_foreign, is_websocket, refusal
 from .rules import show
 
 if TYPE_CHECKING:
@@ -51,15 +51,23 @@ class Middleware:
         origin = environ.get("HTTP_ORIGIN")
         method = environ["REQUEST_METHOD"]
         allowed = answers.allows(origin)
+        # For a request log around this, if there is one.
+        notes = environ.get("cors.notes", {})
+        notes["is_public"] = answers.is_public
         if method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
             return self.preflight(environ, start_response, answers, allowed)
         ours = answers.named(answers.to_request, origin, allowed)
         is_plain_get = method == "GET" and answers.allows_get and "HTTP_UPGRADE" not in environ
         if not is_plain_get and (reason := refusal(environ, answers.policy, allowed)):
             self.log.refused(environ, reason)
+            notes["verdict"] = "refused"
             return problem(environ, start_response, HTTPStatus.FORBIDDEN, reason, ours)
-        if origin is not None and (not allowed or "HTTP_COOKIE" in environ):
-            self.log.request(environ, answers.policy, allowed)
+        if origin is not None:
+            notes["verdict"] = "allowed"
+            may = allowed and ("HTTP_COOKIE" not in environ or answers.policy.supports_credentials)
+            if not may:
+                notes["verdict"] = "denied" if is_foreign(environ) else "same-origin"
+                self.log.request(environ, answers.policy, allowed)
         return self.respond(environ, start_response, ours, allowed)
 
     def preflight(
@@ -77,7 +85,8 @@ class Middleware:
         """
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None:
-            self.log.preflight(environ, answers.policy, allowed)
+            blocked = self.log.preflight(environ, answers.policy, allowed)
+            environ.get("cors.notes", {})["verdict"] = "denied" if blocked else "allowed"
         headers = answers.named(answers.to_preflight, origin, allowed)
         method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
         if method in SAFELISTED_METHODS and not answers.policy.allows_method(method):
@@ -111,6 +120,7 @@ class Middleware:
             body = stream(self.app(environ, start), environ)
             next(body)
             status, headers, request = begun
+            environ.get("cors.notes", {})["route"] = getattr(request, "url_rule", None)
         except Exception:
             # A WebSocket's connection is not ours any more: gunicorn's ends with StopIteration.
             if self.propagates or is_websocket(environ):
@@ -165,7 +175,10 @@ def problem(
 ) -> Iterable[bytes]:
     """Answer with problem details (RFC 9457), as app/errors.py does."""
     title = REFUSED if status == HTTPStatus.FORBIDDEN else status.phrase
-    body = json.dumps({"title": title, "status": status, "detail": detail}).encode()
+    about = {"title": title, "status": status, "detail": detail}
+    if request_id := environ.get("app.request_id"):
+        about["request_id"] = request_id
+    body = json.dumps(about).encode()
     headers = [("Content-Type", "application/problem+json"), ("Content-Length", str(len(body)))]
     start_response(f"{status.value} {status.phrase.upper()}", [*headers, *ours])
     return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
