@@ -164,16 +164,6 @@ def test_command_in_a_line_is_harmless(caplog: pytest.LogCaptureFixture) -> None
     assert commands == ["flask cors explain 'http://[::1]:3000' GET /a%20b/%C3%A4", *[""] * 4]
 
 
-def test_policy_is_printed_at_start(capsys: pytest.CaptureFixture[str]) -> None:
-    app = make_app(CORS_PATHS={"/api/public": {"origins": ["any"]}})
-    log.log_start(app.extensions["cors_policy"])
-    rest = "headers Content-Type, X-Token; exposed none; without credentials; max-age 600"
-    assert capsys.readouterr().err.splitlines() == [
-        f"CORS policy: origins {ALLOWED}, https://*.example.net; methods POST, PUT; {rest}",
-        f"CORS policy of /api/public: origins *; methods POST, PUT; {rest}",
-    ]
-
-
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.parametrize(
     "headers",

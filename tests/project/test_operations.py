@@ -386,11 +386,23 @@ def test_secret_is_needed_where_the_session_is_used(template: Path, tmp_path: Pa
 
 
 def test_start_and_show_say_what_is_in_force(project: Path, tmp_path: Path) -> None:
-    given = {"FLASK_PROXIES": "2", "FLASK_TRUSTED_HOSTS": "api.example", "FLASK_SECRET_KEY": "hush"}
+    given = {
+        "FLASK_PROXIES": "2",
+        "FLASK_TRUSTED_HOSTS": "api.example",
+        "FLASK_SECRET_KEY": "hush",
+        "FLASK_CORS_PATHS": '{"/api/public": {"origins": ["any"], "methods": ["GET"]}}',
+    }
     with serving(project, tmp_path / "log", **given) as server:
-        (line,) = [record for record in server.records() if record["event"] == "start"]
+        server.send("/health/live")  # so that it has started
+        records = server.records()
+    (line,) = [record for record in records if record["event"] == "start"]
+    (of_path,) = [record for record in records if record["event"] == "policy of a path"]
+    assert of_path.items() >= {"path": "/api/public", "origins": "*", "methods": "GET"}.items()
     expected = {
         "origins": ALLOWED,
+        "allow_headers": "Content-Type, Authorization",
+        "supports_credentials": False,
+        "max_age": 600,
         "proxies": 2,
         "trusted_hosts": "api.example",
         "secret_key": "set",

@@ -42,13 +42,15 @@ def init_app(app: Flask, policy: Policy) -> None:
             app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies
         )
     if is_server:
-        structlog.get_logger().info(
+        logger = structlog.get_logger()
+        logger.info(
             "start",
             **in_force(policy),
-            paths=", ".join(policy.paths) or None,
             debug=bool(app.debug),
             **{name.lower(): shown(app, name) for name in SHOWN},
         )
+        for path, own in policy.paths.items():
+            logger.info("policy of a path", path=path, **in_force(own))
 
 
 def in_force(policy: Policy) -> dict[str, Any]:
