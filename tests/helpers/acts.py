@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 METHODS = ["GET", "POST", "PUT", "DELETE"]
 
+# The API's own policy is for data, and lets a page do nothing.
+FOR_PAGES = "default-src * ws: wss: 'unsafe-inline' 'unsafe-eval'"
+
 acts = Blueprint("acts", __name__)
 
 
@@ -41,7 +44,9 @@ def note_user() -> None:
 @acts.route("/act", methods=METHODS)
 def act() -> Response:
     note_user()
-    return Response("done", headers={"Cache-Control": "no-store"}, mimetype="text/plain")
+    # WebKit hands the policy of the page that it leaves to the `data:` page that comes next.
+    headers = {"Cache-Control": "no-store", "Content-Security-Policy": FOR_PAGES}
+    return Response("done", headers=headers, mimetype="text/plain")
 
 
 @Sock().route("/socket", bp=acts)
@@ -53,8 +58,7 @@ def open_socket(socket: Server) -> None:
 
 @acts.get("/")
 def show_page() -> Response:
-    # The policy for data lets a page do nothing. WebSockets are named for WebKit.
-    headers = {"Content-Security-Policy": "default-src * ws: wss: 'unsafe-inline' 'unsafe-eval'"}
+    headers = {"Content-Security-Policy": FOR_PAGES}
     return Response("<!doctype html><title>A page</title>", headers=headers, mimetype="text/html")
 
 
