@@ -1,6 +1,7 @@
 """Wires what your answers and settings chose. Updates change this file: do not edit it."""
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 from flask import Flask
@@ -18,6 +19,8 @@ def init_app(app: Flask, policy: cors.Policy, flask_cors: CORS) -> None:
     Raises `app.cors.PolicyError` where other code contradicts the policy, and
     `app.operations.SettingsError` for any other setting that is wrong.
     """
+    for module in app.config.get("EXTRAS", ()):
+        import_module(module).init_app(app)
     problems = [
         f"remove {name} from app/settings.py: it is an answer, which `copier update` changes in"
         " app/answers.py"

@@ -3,6 +3,7 @@
 import shlex
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +20,15 @@ RESTORE = (
     'git checkout "$(git log -n 1 --format=%h --diff-filter=AM -- .copier-answers.yml)"'
     " -- .copier-answers.yml"
 )
+
+
+# What an extra adds to the answers.
+ADDED = {
+    "database": {
+        "allow_headers": ("If-Match",),
+        "expose_headers": ("ETag", "Link", "Location", "Retry-After"),
+    }
+}
 
 
 @pytest.fixture
@@ -41,7 +51,7 @@ def record() -> dict[str, Any]:
 def test_app_follows_the_answers(record: dict[str, Any]) -> None:
     actual = read("app/answers.py", vars(answers))
     config = {f"CORS_{name.upper()}": record.get(asked) for name, asked in QUESTIONS.items()}
-    recorded = read(".copier-answers.yml", config)
+    recorded = with_extras(read(".copier-answers.yml", config), record.get("extras") or [])
     differ = [
         name for name in QUESTIONS if in_any_order(name, actual) != in_any_order(name, recorded)
     ]
@@ -76,6 +86,17 @@ def read(path: str, config: Mapping[str, Any]) -> Policy:
         return Policy.from_config(config)
     except PolicyError as error:
         fail(f"Correct {path}:", *(f"  {problem}" for problem in error.problems))
+
+
+def with_extras(policy: Policy, extras: list[str]) -> Policy:
+    for extra in extras:
+        for name, added in ADDED.get(extra, {}).items():
+            headers = getattr(policy, name)
+            known = {header.lower() for header in headers}
+            if "*" not in known:
+                new = tuple(header for header in added if header.lower() not in known)
+                policy = replace(policy, **{name: headers + new})
+    return policy
 
 
 def in_any_order(name: str, policy: Policy) -> Any:

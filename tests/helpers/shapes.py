@@ -50,6 +50,8 @@ HEADERS: dict[str, dict[str, Any]] = {
     "any": {"allowed_headers": ["*", "Authorization"], "exposed_headers": "any"},
 }
 
+EXTRAS: list[list[str]] = [[], ["database"]]
+
 # With credentials, whether the frontends are on the API's site. The first is worked out.
 SITES: list[dict[str, Any]] = [
     {},
@@ -75,6 +77,7 @@ def combinations() -> dict[str, dict[str, Any]]:
             "allowed_methods": METHODS[methods],
             "allow_credentials": credentials,
             **HEADERS[chosen],
+            "extras": EXTRAS[(number // 2 + number // 8) % len(EXTRAS)],
             **(SITES[number // 8 % len(SITES)] if credentials else {}),
         }
     return found

@@ -171,6 +171,18 @@ def test_project_name_is_refused(questions: Path, tmp_path: Path, value: Any, pr
     assert len(message) < 300
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (["databse"], "'extras': 'databse' is not in ['database']"),
+        ({"database": True}, "write [database], not {'database': True}: it is a list"),
+        ("database", "Not a YAML list: 'database'"),
+    ],
+)
+def test_extras_are_refused(questions: Path, tmp_path: Path, value: Any, problem: str) -> None:
+    assert problem in refusal(questions, tmp_path / "p", {"extras": value})
+
+
 # The questions' names, which Copier ignores if they are misspelt
 
 MISSPELT = {
@@ -191,6 +203,7 @@ MISSPELT = {
     "allowed_header": "allowed_headers",
     "expose_headers": "exposed_headers",
     "preflight_maxage": "preflight_max_age",
+    "extra": "extras",
 }
 OTHERS = """
     name project_slug project_version description author_name python_version license framework

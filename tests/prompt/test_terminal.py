@@ -31,12 +31,16 @@ METHODS = """\
    ● PATCH
    ● DELETE
    ○ OPTIONS"""
+EXTRAS = """\
+   (Use arrow keys to move, <space> to select, <a> to toggle, <i> to invert)
+ » ○ database: stored, validated and documented (SQLite or PostgreSQL)"""
 # What a question is followed by.
 ASKED = {
     "project_name": "   My API",
     "frontend_origins": "   http://localhost:5173",
     "allowed_methods": METHODS,
     "allow_credentials": "   (Use arrow keys)\n » no\n   yes",
+    "extras": EXTRAS,
 }
 
 
@@ -125,6 +129,7 @@ def test_defaults(start: Start, template: Path, tmp_path: Path) -> None:
         "allowed_headers": "Content-Type, Authorization",
         "exposed_headers": "X-Request-ID",
         "preflight_max_age": 600,
+        "extras": [],
     }
 
 
@@ -159,6 +164,8 @@ def test_mistakes(start: Start, template: Path, tmp_path: Path) -> None:
     terminal.see("- yes (frontend_origins: write https://intranet.example, not http://intranet.ex")
     terminal.see("with credentials, ")
     terminal.type(DOWN + ENTER)
+    terminal.see(EXTRAS)
+    terminal.type(ENTER)
     assert terminal.end() == 0, terminal.shown
     assert "\n    http://intranet.example\n" in terminal.shown
     found = answers(tmp_path / "bookshop")
@@ -197,6 +204,8 @@ def test_site_is_asked_for_where_cookies_are_sent(
     terminal.type(DOWN + ENTER)
     terminal.see(f"{help_of('frontends_share_site')}   ({proposed})")
     terminal.type(keys)
+    terminal.see(EXTRAS)
+    terminal.type(ENTER)
     assert terminal.end() == 0, terminal.shown
     assert answers(tmp_path / "bookshop")["frontends_share_site"] is answer
 
@@ -212,6 +221,7 @@ def test_update_proposes_the_present_answers(
         allow_credentials=True,
         frontends_share_site=shares,  # worked out, it would be no
         exposed_headers="ETag",
+        extras=["database"],
     )
     commit(project)
     before = (project / ".copier-answers.yml").read_text()
@@ -226,6 +236,10 @@ def test_update_proposes_the_present_answers(
     terminal.type(ENTER)
     terminal.see(f"{help_of('frontends_share_site')}   ({proposed})")
     terminal.type(ENTER)
+    terminal.see(" » ● database")
+    terminal.type(" " + ENTER)
+    terminal.see(" » ○ database")  # refused: the message needs a terminal that tells its size
+    terminal.type(" " + ENTER)
     assert terminal.end() == 0, terminal.shown
     assert (project / ".copier-answers.yml").read_text() == before
     assert git(project, "status", "--porcelain") == ""

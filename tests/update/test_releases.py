@@ -49,7 +49,9 @@ from edits import (
 from told import conflicts, disagreement
 
 QUESTIONS = [
-    name for name in yaml.safe_load((ROOT / "copier.yml").read_text()) if not name.startswith("_")
+    name
+    for name, question in yaml.safe_load((ROOT / "copier.yml").read_text()).items()
+    if not name.startswith("_") and question.get("when") is not False
 ]
 
 ANSWERS: dict[str, dict[str, Any]] = {
@@ -63,6 +65,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "allowed_headers": ["Content-Type"],
         "exposed_headers": "ETag, Link",
         "preflight_max_age": -1,
+        "extras": ["database"],
     },
     "public": {"frontend_origins": "any", "allowed_headers": [], "exposed_headers": "any"},
 }

@@ -183,6 +183,99 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+# An extra comes in addition, and stays.
+
+# The files that an extra changes: its lines are not beside those that owners edit.
+SHARED = {
+    ".copier-answers.yml",
+    "README.md",
+    "app/answers.py",
+    "pyproject.toml",
+    "requirements.txt",
+    "requirements-dev.txt",
+}
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_extra_is_added_to_an_edited_project(edited: Callable[..., Path], name: str) -> None:
+    project = edited("", *PROJECTS[name][0])
+    commit(project)
+    before = files(project)
+    update(project, extras=["database"])
+    after = files(project)
+    assert conflicts(project) == []
+    assert {path for path in before if after.get(path) != before[path]} <= SHARED
+    assert "app/items.py" in after
+    assert disagreement(project) == ""
+    expected = policy(edited("", *PROJECTS[name][0]))
+    expected["CORS_ALLOW_HEADERS"] += ["If-Match"]
+    expected["CORS_EXPOSE_HEADERS"] += ["ETag", "Link", "Location", "Retry-After"]
+    assert policy(project) == {
+        key: sorted(value) if isinstance(value, list) else value for key, value in expected.items()
+    }
+    assert_green(project)
+
+
+def test_extra_stays(edited: Callable[..., Path]) -> None:
+    """No answer removes a file. Another change leaves the extra as it is."""
+    project = edited("")
+    commit(project)
+    update(project, extras=["database"])
+    append(project / "app/items.py", "# Mine\n")
+    commit(project)
+    before = files(project)
+    with pytest.raises(ValueError, match="keep database") as refused:
+        update(project, extras=[])
+    command = re.search("git rm -r (.*)", str(refused.value))
+    assert command
+    assert all((project / path).exists() for path in command[1].split())
+    assert files(project) == before
+    update(project, frontend_origins="https://shop.example")
+    after = files(project)
+    assert {path for path in before if after.get(path) != before[path]} == {
+        ".copier-answers.yml",
+        "app/answers.py",
+    }
+
+
+def test_extra_can_be_removed_by_hand(edited: Callable[..., Path]) -> None:
+    """As the message says; updates do not bring its files back."""
+    project = edited("")
+    commit(project)
+    update(project, extras=["database"])
+    commit(project)
+    with pytest.raises(ValueError, match="keep database") as refused:
+        update(project, extras=[])
+    command = re.search("git rm -r .*", str(refused.value))
+    assert command
+    git(project, *shlex.split(command[0])[1:])
+    write(project / "app/resources.py", REMOVED)
+    write(project / "tests/database.py", '"""No database."""\n')
+    commit(project)
+    before = files(project)
+    update(project, frontend_origins="https://shop.example")
+    assert files(project).keys() == before.keys()
+    assert_green(project)
+
+
+REMOVED = """\
+from flask import Flask
+
+
+def init_app(app: Flask) -> None:
+    pass
+"""
+
+
+def test_owners_file_of_the_same_name_is_a_conflict(edited: Callable[..., Path]) -> None:
+    project = edited("")
+    write(project / "app/models.py", "MINE = 1\n")
+    commit(project)
+    update(project, extras=["database"])
+    assert "MINE = 1\n" in (project / "app/models.py").read_text()
+    assert [told.partition(":")[0] for told in conflicts(project)] == ["app/models.py"]
+
+
 # Edits of lines that hold answers may conflict.
 
 

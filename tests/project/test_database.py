@@ -1,0 +1,373 @@
+"""A project with the extra `database`, on SQLite and on PostgreSQL, and what clients make of it."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from chromium import Chromium
+from conftest import ROOT, assert_green, copy
+from openapi_spec_validator import validate
+from postgres import Missing, Postgres, postgres
+from servers import gunicorn
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool
+from urllib3.exceptions import HTTPError
+
+ORIGIN = "http://localhost:5173"
+
+
+def missing(what: str) -> None:
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    try:
+        with postgres() as server:
+            yield server
+    except Missing as error:
+        missing(str(error))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The DATABASE_URL of an empty database, set for the processes that the test starts."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/test.db"
+    else:
+        url = request.getfixturevalue("server").new_database()
+    monkeypatch.setenv("DATABASE_URL", url)
+    return url
+
+
+@pytest.fixture(scope="module")
+def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rendered once: the database is elsewhere."""
+    project = tmp_path_factory.mktemp("database") / "project"
+    copy(template, project, {"extras": ["database"]})
+    return project
+
+
+def flask(project: Path, *arguments: str) -> str:
+    """Run `flask` as it is deployed, without dev.py."""
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
+        cwd=project,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+class Client:
+    """What other programs do with the items of a served app."""
+
+    def __init__(self, port: int) -> None:
+        self.pool = HTTPConnectionPool("127.0.0.1", port, maxsize=16, retries=False, timeout=30)
+
+    def send(self, method: str, path: str, **arguments: Any) -> BaseHTTPResponse:
+        return self.pool.request(method, path, **arguments)
+
+    def create(self, name: str) -> BaseHTTPResponse:
+        return self.send("POST", "/api/items", json={"name": name, "description": name * 20})
+
+    def items(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        path = "/api/items?limit=100"
+        while path:
+            page = self.send("GET", path)
+            found += page.json()
+            path = page.headers.get("Link", "")[1:].partition(">")[0]
+        return found
+
+
+@contextmanager
+def served(project: Path) -> Iterator[Client]:
+    with gunicorn(project, "wsgi:app") as port:
+        client = Client(port)
+        for _ in range(200):
+            try:
+                client.send("GET", "/health/live")
+                break
+            except HTTPError:
+                time.sleep(0.05)
+        yield client
+
+
+def test_its_own_tests_pass(project: Path, url: str) -> None:
+    assert_green(project)
+
+
+def test_no_update_is_lost(project: Path, url: str) -> None:
+    """Eight clients count up one item, and start again where another one was faster."""
+    flask(project, "db", "upgrade")
+
+    def count_up(client: Client) -> set[int]:
+        statuses = set()
+        counted = 0
+        while counted < 12:
+            read = client.send("GET", "/api/items/1")
+            written = client.send(
+                "PATCH",
+                "/api/items/1",
+                json={"quantity": read.json()["quantity"] + 1},
+                headers={"If-Match": read.headers["ETag"]},
+            )
+            statuses.add(written.status)
+            counted += written.status == 200
+        return statuses
+
+    with served(project) as client:
+        assert client.create("Counter").status == 201
+        with ThreadPoolExecutor(8) as clients:
+            statuses = set().union(*clients.map(count_up, [client] * 8))
+        assert client.items()[0]["quantity"] == 8 * 12
+    assert statuses == {200, 412}
+
+
+def write_until(client: Client, stop: Event, created: list[str]) -> set[int]:
+    """Create items until the event, and note the names of those that were acknowledged."""
+    statuses = set()
+    while not stop.is_set():
+        name = f"{random.getrandbits(64):x}"
+        try:
+            status = client.create(name).status
+        except HTTPError:  # the server is gone
+            time.sleep(0.01)
+            continue
+        statuses.add(status)
+        if status == 201:
+            created.append(name)
+    return statuses
+
+
+def assert_kept(client: Client, created: list[str]) -> None:
+    """Whatever was acknowledged is there, once, and nothing is there by halves."""
+    items = client.items()
+    names = [item["name"] for item in items]
+    assert set(created) <= set(names)
+    assert len(names) == len(set(names)) <= len(created) + 4  # of each client, one at most
+    assert all(item["description"] == item["name"] * 20 for item in items)
+
+
+def test_killed_in_the_middle_of_writes(project: Path, url: str) -> None:
+    flask(project, "db", "upgrade")
+    created: list[str] = []
+    stop = Event()
+    with ThreadPoolExecutor(4) as clients:
+        with served(project) as client:
+            work = [clients.submit(write_until, client, stop, created) for _ in range(4)]
+            while len(created) < 500:
+                assert not any(each.done() for each in work)
+                time.sleep(0.01)
+        stop.set()  # and gunicorn was killed
+    with served(project) as client:
+        assert_kept(client, created)
+        assert client.create("After").status == 201
+
+
+def test_postgresql_away_and_back(
+    project: Path, server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped and started again under load, the app answers 503 and recovers without a restart."""
+    monkeypatch.setenv("DATABASE_URL", server.new_database())
+    flask(project, "db", "upgrade")
+    created: list[str] = []
+    stop = Event()
+    with served(project) as client, ThreadPoolExecutor(4) as clients:
+        work = [clients.submit(write_until, client, stop, created) for _ in range(4)]
+        try:
+            until(lambda: len(created) > 50)
+            server.stop()
+            try:
+                for path in ("/api/items", "/health/ready"):
+                    away = client.send("GET", path, headers={"Origin": ORIGIN})
+                    assert (away.status, away.headers["Retry-After"]) == (503, "5")
+                    assert away.headers["Content-Type"] == "application/problem+json"
+                    assert away.headers["Access-Control-Allow-Origin"] == ORIGIN
+                assert client.send("GET", "/health/live").status == 200
+            finally:
+                server.start()
+            before = len(created)
+            until(lambda: len(created) > before + 50)
+            assert client.send("GET", "/health/ready").status == 200
+        finally:
+            stop.set()
+        assert set().union(*(each.result() for each in work)) == {201, 503}
+        assert_kept(client, created)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.02)
+    pytest.fail("it does not happen")
+
+
+FULL_DISK = """
+import resource
+from app import create_app
+from app.database import alembic
+
+app = create_app()
+with app.app_context():
+    alembic.upgrade()
+client = app.test_client()
+limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limit[1]))
+created = 0
+while (response := client.post("/api/items", json={"name": "a" * 200})).status_code == 201:
+    created += 1
+assert (response.status_code, response.mimetype) == (503, "application/problem+json")
+assert response.headers["Retry-After"]
+resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+assert client.post("/api/items", json={"name": "a"}).status_code == 201
+last = client.get(f"/api/items?after={created}").json
+assert created > 10 and [item["name"] for item in last] == ["a"], (created, last)
+"""
+
+
+def test_full_disk(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on the size of its files takes the place of the disk's end."""
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/test.db")
+    run_in(project, FULL_DISK)
+
+
+FAILING_VIEW = """
+from app import create_app, models
+from app.database import alembic, db
+
+def fails():
+    db.session.add(models.Item(name="Half", quantity=0))
+    db.session.flush()
+    return str(1 // 0)
+
+app = create_app()
+app.add_url_rule("/fails", view_func=fails, methods=["POST"])
+with app.app_context():
+    alembic.upgrade()
+    pool = db.engine.pool
+client = app.test_client()
+for _ in range(40):  # more than there are connections
+    assert client.post("/fails").status_code == 500
+assert client.get("/api/items").json == []
+assert pool.checkedout() == 0
+"""
+
+
+def test_failed_request_leaves_nothing(project: Path, url: str) -> None:
+    run_in(project, FAILING_VIEW)
+
+
+def run_in(project: Path, code: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+
+
+# The contract
+
+
+def test_document_is_valid(project: Path) -> None:
+    document = json.loads(flask(project, "openapi"))
+    validate(document)
+    assert "If-Match" in document["info"]["description"]
+
+
+def test_app_does_what_its_document_says(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A property-based run of the document against the app."""
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/test.db")
+    flask(project, "db", "upgrade")
+    config = str(ROOT / "tests/client/schemathesis.toml")
+    options = ["--seed", "1", "--max-examples", "25", "--no-color"]
+    with served(project) as client:
+        document = f"http://127.0.0.1:{client.pool.port}/openapi.json"
+        command = ["-m", "schemathesis.cli", "--config-file", config, "run", document, *options]
+        result = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True
+        )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def frontend(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A frontend's folder, with the tools that make and compile the client."""
+    npm = shutil.which("npm")
+    if npm is None:
+        missing("install npm (Debian: apt install npm)")
+    folder = tmp_path_factory.mktemp("frontend")
+    shutil.copytree(ROOT / "tests/client", folder, dirs_exist_ok=True)
+    options = ["--silent", "--no-audit", "--no-fund", "--prefer-offline"]
+    subprocess.run([str(npm), "ci", *options], cwd=folder, check=True)
+    return folder
+
+
+TSC = "--strict --target es2022 --lib es2022,dom --module es2022 --moduleResolution bundler"
+
+# The client's own module stands in for a bundler.
+RUN = """
+async ([library, program, url]) => {
+  const load = (text) => import(URL.createObjectURL(new Blob([text], {type: "text/javascript"})));
+  const [{default: createClient}, {crud}] = await Promise.all([load(library), load(program)]);
+  return crud(createClient, url);
+}
+"""
+
+
+def test_page_uses_the_client_that_is_made_of_the_document(
+    project: Path,
+    frontend: Path,
+    browser: "Chromium",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/test.db")
+    flask(project, "db", "upgrade")
+    (frontend / "openapi.json").write_text(flask(project, "openapi"))
+    commands = ["openapi-typescript openapi.json --output api.d.ts", f"tsc {TSC} crud.ts"]
+    for command in commands:
+        program, *arguments = command.split()
+        subprocess.run(
+            [frontend / "node_modules/.bin" / program, *arguments], cwd=frontend, check=True
+        )
+    library = (frontend / "node_modules/openapi-fetch/dist/index.mjs").read_text()
+    with served(project) as client:
+        browser.open(ORIGIN)
+        url = f"http://127.0.0.1:{client.pool.port}"
+        seen = browser.tab.evaluate(RUN, [library, (frontend / "crud.js").read_text(), url])
+    assert seen == [
+        *("/api/items/1", None, "Pencil", 4),
+        *(412, "Precondition Failed", ["/name", "/quantity"]),
+        *(1, '</api/items?limit=1&after=1>; rel="next"', 204, 404),
+    ]
+
+
+def test_page_shows_the_document(project: Path, browser: "Chromium") -> None:
+    """With its strict policy, nothing of the page is blocked, and no other host is asked."""
+    asked: list[str] = []
+    browser.tab.on("request", lambda request: asked.append(request.url))
+    with served(project) as client:
+        origin = f"http://127.0.0.1:{client.pool.port}"
+        browser.console.clear()
+        browser.tab.goto(f"{origin}/docs")
+        browser.tab.wait_for_selector("text=Replace an item.")
+        browser.tab.click("text=List items")
+        browser.tab.click("text=Try it out")
+        browser.tab.click("text=Execute")
+        browser.tab.wait_for_selector("text=Retry-After")
+    assert [url for url in asked if not url.startswith((origin, "data:"))] == []
+    assert [line for line in browser.console if "503" not in line] == []
