@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from inspect import iscoroutinefunction
 from typing import Any
 
 from alembic.migration import MigrationContext
@@ -53,6 +54,10 @@ def init_app(app: Flask) -> None:
     # SQLite cannot alter most of a table: Alembic then makes a new one.
     app.config.setdefault("ALEMBIC_CONTEXT", {"render_as_batch": True})
     db.init_app(app)
+    # It closes async sessions, too, in an event loop for each request: ten times Flask's own work.
+    app.teardown_appcontext_funcs = [
+        close for close in app.teardown_appcontext_funcs if not is_async_close(close)
+    ]
     alembic.init_app(app)
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
@@ -77,6 +82,10 @@ def engine_options(text: str) -> dict[str, Any]:
     if url.drivername == "sqlite":
         return {"url": url}
     raise ClickException(WRONG_URL)
+
+
+def is_async_close(function: Any) -> bool:
+    return function.__module__.startswith("flask_sqlalchemy_lite") and iscoroutinefunction(function)
 
 
 def set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -245,6 +245,7 @@ def test_full_disk(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 FAILING_VIEW = """
+from inspect import iscoroutinefunction
 from app import create_app, models
 from app.database import alembic, db
 
@@ -259,6 +260,8 @@ with app.app_context():
     alembic.upgrade()
     pool = db.engine.pool
 client = app.test_client()
+# An async function costs each request an event loop.
+assert not any(map(iscoroutinefunction, app.teardown_appcontext_funcs))
 for _ in range(40):  # more than there are connections
     assert client.post("/fails").status_code == 500
 assert client.get("/api/items").json == []
