@@ -44,10 +44,11 @@ def uv(*arguments: str | Path, environment: Path) -> None:
     subprocess.run([program, *arguments, "--quiet"], env=variables, check=True)
 
 
+@pytest.mark.parametrize("extras", [[], ["database"]])
 @pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
-def test_install_and_tests(render: Render, version: str) -> None:
+def test_install_and_tests(render: Render, version: str, extras: list[str]) -> None:
     python = interpreter(version)
-    project = render()
+    project = render(extras=extras)
     environment = project / ".venv"
     subprocess.run([python, "-m", "venv", "--without-pip", environment], check=True)
     uv("pip", "install", "-r", project / "requirements-dev.txt", environment=environment)
@@ -63,9 +64,28 @@ def production(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The commands of an environment that holds what requirements.txt names, and no more."""
     environment = tmp_path_factory.mktemp("production") / "venv"
     uv("venv", environment, "--python", sys.executable, environment=environment)
-    requirements = template / "template/requirements.txt"
+    requirements = template / "includes/locks/requirements.txt"
     uv("pip", "install", "-r", requirements, environment=environment)
     return environment / "bin"
+
+
+def test_migration_without_the_developers_tools(
+    template: Path, render: Render, tmp_path: Path
+) -> None:
+    """`flask --app wsgi db upgrade`, and the app is ready."""
+    project = render(extras=["database"])
+    environment = tmp_path / "venv"
+    uv("venv", environment, "--python", sys.executable, environment=environment)
+    uv("pip", "install", "-r", project / "requirements.txt", environment=environment)
+    for name in ("dev.py", ".flaskenv"):
+        (project / name).unlink()
+    shutil.rmtree(project / "corscheck")
+    shutil.rmtree(project / "tests")
+    result = run(project, environment / "bin/flask", "--app", "wsgi", "db", "upgrade")
+    assert result.returncode == 0, result.stderr
+    code = "from wsgi import app; print(app.test_client().get('/health/ready').status)"
+    result = run(project, environment / "bin/python", "-c", code)
+    assert result.stdout == "200 OK\n", result.stderr
 
 
 def free_port() -> int:

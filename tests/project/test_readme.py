@@ -89,7 +89,8 @@ def test_commands_are_the_same_wherever_they_are_written() -> None:
     for lock, command in zip(
         ("requirements.txt", "requirements-dev.txt"), in_the_project[0].splitlines(), strict=True
     ):
-        assert f"#    {command}\n" in (ROOT / "template" / lock).read_text()
+        for folder in ("includes/locks", "includes/locks/database"):
+            assert f"#    {command}\n" in (ROOT / folder / lock).read_text()
 
 
 def test_flask_commands_exist() -> None:
@@ -133,7 +134,7 @@ def test_questions_are_listed_with_their_defaults(template: Path, render: Render
     answers["frontends_share_site"] = "worked out from the origins"  # and only with credentials
     for name, default in listed:
         answer = answers[name]
-        text = ", ".join(answer) if isinstance(answer, list) else str(answer)
+        text = ", ".join(answer) or "none" if isinstance(answer, list) else str(answer)
         assert default.strip(" `") == {"False": "no"}.get(text, text), name
 
 
