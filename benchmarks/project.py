@@ -33,7 +33,7 @@ def served(project: Path, environment: Mapping[str, str], log: Path) -> Iterator
     with log.open("wb") as stream:
         server = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "wsgi:app", "--bind", address]
-            + ["--access-logfile", "-", "--no-control-socket"],
+            + ["--workers=1", "--access-logfile=-"],
             cwd=project,
             env={**os.environ, **environment},
             pass_fds=[listener.fileno()],

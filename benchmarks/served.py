@@ -29,6 +29,7 @@ KINDS = {
 }
 CONNECTIONS = 16
 OURS, BARE_FLASK, PLAIN_CORS = "this template", "bare Flask", "plain CORS"
+LOGGED = "this template, logged"
 
 # The peers answer the same request with the same JSON, by the same policy.
 
@@ -78,6 +79,9 @@ const cors = require("cors");
 const express = require("express");
 
 const app = express();
+if (process.argv[3] === "logged") {{
+  app.use(require("pino-http")());
+}}
 app.use(cors({{
   origin: ["{ORIGIN}"],
   methods: ["GET", "POST", "PUT", "PATCH", "DELETE"],
@@ -103,6 +107,7 @@ class Server:
     by: str
     folder: Path
     command: list[str]
+    environment: dict[str, str] = field(default_factory=lambda: {"FLASK_LOG_LEVEL": "WARNING"})
     took: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     port: int = 0
     group: int = 0  # of its processes
@@ -115,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=9, help="of each server, for each request")
     parser.add_argument("--seconds", type=int, default=3, help="of each turn")
-    parser.add_argument("--gunicorn", action="store_true", help="serve by gunicorn as well")
+    parser.add_argument("--others", action="store_true", help="serve by other servers as well")
     options = parser.parse_args()
     for program, package in {"wrk": "wrk", "taskset": "util-linux", "npm": "npm"}.items():
         if shutil.which(program) is None:
@@ -123,7 +128,7 @@ def main() -> None:
     if len(cores()) < 2:
         sys.exit("one core for the server and one for the load are needed")
     with rendered() as project, tempfile.TemporaryDirectory() as folder:
-        servers = by_flask(project, options.gunicorn) + peers(Path(folder))
+        servers = by_flask(project, options.others) + peers(Path(folder))
         with running(servers):
             for server in servers:
                 check(server)
@@ -138,26 +143,30 @@ def cores() -> list[int]:
 # The servers, each in an environment of its own
 
 
-def by_flask(project: Path, gunicorn: bool) -> list[Server]:
+def by_flask(project: Path, others: bool) -> list[Server]:
     """Serve the project, and what it has without the policy and with plain flask-cors."""
     (project / "bare.py").write_text(BARE)
     (project / "plain.py").write_text(PLAIN)
-    bin = environment(project / ".venv", "-r", "requirements.txt", "granian", "fastpysgi")
+    packages = ["granian", "fastpysgi"] if others else []
+    bin = environment(project / ".venv", "-r", "requirements.txt", *packages)
+    # gunicorn.conf.py makes it one worker, on one core.
+    gunicorn = f"{bin}/gunicorn --log-level=warning --bind=127.0.0.1:{{port}}"
     commands = {
-        "granian": f"{bin}/granian --interface=wsgi --workers=1 --blocking-threads=1 --no-ws"
+        "gunicorn": gunicorn,
+        "gthread": f"{gunicorn} --worker-class=gthread --threads=4",
+        "granian": f"{bin}/granian --interface=wsgi --workers=1 --blocking-threads=16 --no-ws"
         " --log-level=warning --port={port}",
         "fastpysgi": f"{bin}/fastpysgi --host=127.0.0.1 --port={{port}}",
-        "gunicorn": f"{bin}/gunicorn --threads=4 --no-control-socket --log-level=warning"
-        " --bind=127.0.0.1:{port}",
     }
-    if not gunicorn:
-        del commands["gunicorn"]
+    if not others:
+        commands = {"gunicorn": gunicorn}
     modules = {OURS: "wsgi", BARE_FLASK: "bare", PLAIN_CORS: "plain"}
+    logged = [*gunicorn.split(), "wsgi:app"]
     return [
         Server(name, by, project, [*command.split(), f"{module}:app"])
         for by, command in commands.items()
         for name, module in modules.items()
-    ]
+    ] + [Server(LOGGED, "gunicorn", project, logged, {"FLASK_LOG_LEVEL": "INFO"})]
 
 
 def peers(folder: Path) -> list[Server]:
@@ -167,9 +176,12 @@ def peers(folder: Path) -> list[Server]:
     uvicorn += ["--no-access-log", "--log-level=warning", "--port={port}"]
     (folder / "express_app.js").write_text(EXPRESS)
     npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", "express@5", "cors@2"]
+    npm += ["pino-http@11"]
     subprocess.run(npm, cwd=folder, check=True)
+    node = ["node", "express_app.js", "{port}"]
     return [
-        Server("Express with cors", "node", folder, ["node", "express_app.js", "{port}"]),
+        Server("Express with cors", "node", folder, node),
+        Server("Express, logged", "node", folder, [*node, "logged"]),
         Server("Starlette", "uvicorn", folder, uvicorn),
     ]
 
@@ -206,7 +218,7 @@ def running(servers: list[Server]) -> Iterator[None]:
             process = subprocess.Popen(
                 on_a_core + command,
                 cwd=server.folder,
-                env={**os.environ, **settings},
+                env={**os.environ, **settings, **server.environment},
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
             )
@@ -295,18 +307,19 @@ def processor_seconds(group: int) -> float:
 
 
 def table(servers: list[Server]) -> None:
-    row = "{:20}{:12}{:>10}{:>14}"
+    row = "{:24}{:12}{:>10}{:>14}"
     print(row.format("requests a second", "", "GET", "preflight"))
     for server in servers:
         figures = (f"{median(server.took[kind]):,.0f}" for kind in KINDS)
         print(row.format(server.app, server.by, *figures))
-    print("\nthis template, as a multiple of")
+    print("\nas a multiple of")
     for ours in servers:
-        if ours.app == OURS:
+        if ours.app in (OURS, LOGGED):
+            print(f"{ours.app} by {ours.by}")
             for other in servers:
-                if other.app != OURS and other.by in (ours.by, "node", "uvicorn"):
+                if other is not ours and other.by in (ours.by, "node", "uvicorn"):
                     figures = (f"{ours.ratio(other, kind):.2f}" for kind in KINDS)
-                    print(row.format(f"  {other.app}", f"({ours.by})", *figures))
+                    print(row.format(f"  {other.app}", f"({other.by})", *figures))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ DOCS = (
     (ROOT / "docs/deploy.md").read_text(encoding="utf-8").replace("https://app.example.com", PAGE)
 )
 ORIGINS, _, SERVER = DOCS.partition("```nginx\n")[2].partition("```")[0].partition("server {")
-READABLE_ERRORS = SERVER.partition("location / {")[0]
+READABLE_ERRORS = "error_page" + SERVER.partition("error_page")[2].partition("location / {")[0]
 
 # The APIs behind the proxy: it names one of them in a header. Each request is recorded.
 DEPLOYED = """

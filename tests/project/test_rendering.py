@@ -216,6 +216,9 @@ def test_only_files_with_answers_are_templates() -> None:
         assert re.search(r"\{\{.*\}\}|extras", path.read_text(encoding="utf-8")), path
 
 
+CONFIGS = ("settings.py", "answers.py", "gunicorn.conf.py")  # Flask and gunicorn read them
+
+
 def test_nothing_unused_is_rendered(render: Render) -> None:
     """Each function, class, method and constant is named at least once more."""
     project = render()
@@ -228,7 +231,7 @@ def test_nothing_unused_is_rendered(render: Render) -> None:
     unused = [
         f"{path.relative_to(project)}: {name}"
         for path, text in texts.items()
-        if path.suffix == ".py" and path.name not in ("settings.py", "answers.py")  # Flask's
+        if path.suffix == ".py" and path.name not in CONFIGS
         for name in defined(ast.parse(text))
         if words[name] == 1 and not name.startswith(("test_", "__"))
     ]

@@ -1,0 +1,31 @@
+"""How the app is served: `gunicorn wsgi:app`, in this folder, reads these defaults.
+
+The environment overrides them: PORT and WEB_CONCURRENCY set the port and the number of workers, and
+GUNICORN_CMD_ARGS sets anything, as options: GUNICORN_CMD_ARGS="--timeout=60 --keep-alive=75".
+"""
+
+import os
+
+# A worker for each core. It serves many requests at once: one that waits, for a slow client, a
+# database or another API, or that streams, leaves its turn to the others. Code that computes keeps
+# it: where views do that for long, set worker_class to "gthread", and threads.
+cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+workers = int(os.environ.get("WEB_CONCURRENCY") or cores or 1)
+worker_class = "gevent"
+worker_connections = 1000  # of each worker; more of them wait until one is closed
+
+# In seconds. A worker that computes for longer is replaced; requests have this long to finish when
+# the server stops; a connection may be idle between two requests.
+timeout = 30
+graceful_timeout = 30
+keepalive = 5
+
+# In bytes. A longer request line is answered with 414; a longer header, or one more, with 431.
+# nginx has about the same limits, and so has `flask run`, by dev.py.
+limit_request_line = 8190
+limit_request_field_size = 8190
+limit_request_fields = 99  # as many as `flask run` takes
+
+# Write nothing to a disk: it may be read-only.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+control_socket_disable = True

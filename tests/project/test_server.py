@@ -1,0 +1,296 @@
+"""The start command: what it makes of hostile clients and failing views, alone and behind nginx."""
+
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chromium import Certificate
+from conftest import ROOT, copy
+from faults import (
+    EVENTS,
+    HALF_A_BODY,
+    HALF_A_HEADER,
+    IDLE,
+    ORIGIN,
+    Server,
+    beside,
+    chunked,
+    in_flight,
+    looks_whole,
+    origin_twice,
+    serving,
+    upgraded,
+)
+
+START = [sys.executable, "-m", "gunicorn", "faulty:app"]
+FLASK_RUN = [sys.executable, "-m", "flask", "--app", "dev", "run", "--port={port}"]
+OTHERS = {
+    "gthread": [*START, "--worker-class=gthread", "--threads=4"],
+    "sync": [*START, "--worker-class=sync"],
+    "waitress": [sys.executable, "-m", "waitress", "--listen=127.0.0.1:{port}", "faulty:app"],
+}
+
+
+@pytest.fixture(scope="module")
+def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = tmp_path_factory.mktemp("served") / "project"
+    copy(template, project, {})
+    return project
+
+
+@pytest.fixture(scope="module")
+def server(project: Path) -> Iterator[Server]:
+    with serving(project, START, project / "start.log", {"WEB_CONCURRENCY": "2"}) as server:
+        yield server
+
+
+def body_of(answer: bytes) -> Any:
+    return json.loads(answer.partition(b"\r\n\r\n")[2])
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer[9:12])
+
+
+def is_readable(answer: bytes) -> bool:
+    return f"Access-Control-Allow-Origin: {ORIGIN}\r\n".encode() in answer
+
+
+def test_environment_sets_it_up(server: Server) -> None:
+    assert len(server.workers()) == 2
+    assert body_of(server.ask("/here"))["multiprocess"] is True
+
+
+@pytest.mark.parametrize("sent", [b"", IDLE, HALF_A_HEADER, HALF_A_BODY, EVENTS])
+def test_slow_clients_hold_nobody_up(server: Server, sent: bytes) -> None:
+    assert beside(server, sent, 100, settle=0.2) < 1
+
+
+def test_answer_that_breaks_off_does_not_look_complete(server: Server) -> None:
+    assert not looks_whole(server)
+
+
+def test_origin_that_is_sent_twice_is_not_allowed(server: Server) -> None:
+    assert not origin_twice(server)
+
+
+def test_websocket(server: Server) -> None:
+    assert upgraded(server)
+
+
+def test_chunked_body(server: Server) -> None:
+    assert body_of(chunked(server, b"5", b"hello", b"0")) == {"size": 5}
+    assert status_of(chunked(server, b"5", b"hello", b"zz", b"no", b"0")) >= 400
+
+
+def test_page_can_read_that_its_body_is_too_large(server: Server) -> None:
+    length = "Content-Length: 1000001"
+    answer = server.ask("/take", length, f"Origin: {ORIGIN}", method="POST", body=b"x" * 1_000_001)
+    assert status_of(answer) == 413 and is_readable(answer)
+
+
+@pytest.fixture(scope="module")
+def flask_run(project: Path) -> Iterator[Server]:
+    with serving(project, FLASK_RUN, project / "flask.log") as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        (f"/api/echo?{'x' * 8167}", [], 200),
+        (f"/api/echo?{'x' * 8168}", [], 414),
+        ("/api/echo", [f"X-A: {'x' * 8183}"], 200),
+        ("/api/echo", [f"X-A: {'x' * 8184}"], 431),
+        ("/api/echo", ["X-A: x"] * 97, 200),
+        ("/api/echo", ["X-A: x"] * 98, 431),
+    ],
+)
+def test_limits_are_the_same_in_development(
+    server: Server, flask_run: Server, path: str, headers: list[str], status: int
+) -> None:
+    for one in (server, flask_run):
+        assert status_of(one.ask(path, *headers)) == status
+
+
+def test_refusal_of_the_server_is_logged(server: Server, project: Path) -> None:
+    assert status_of(server.ask(f"/{'x' * 9000}")) == 414
+    assert "Request Line is too large" in (project / "start.log").read_text()
+
+
+def test_stop_lets_requests_finish(project: Path) -> None:
+    with serving(project, START, project / "stop.log", {"WEB_CONCURRENCY": "2"}) as server:
+        answered, took = in_flight(server)
+        assert (answered, server.process.returncode) == (8, 0)
+        assert took < 5
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_servers_serve_it(project: Path, name: str) -> None:
+    with serving(project, OTHERS[name], project / f"{name}.log") as server:
+        preflight = ("Origin: " + ORIGIN, "Access-Control-Request-Method: PUT")
+        assert server.ask("/x", *preflight, method="OPTIONS").startswith(b"HTTP/1.1 204")
+        answer = server.ask("/missing", f"Origin: {ORIGIN}")
+        assert status_of(answer) == 404 and is_readable(answer)
+        refused = server.ask(
+            "/take", "Origin: https://evil.example", "Content-Length: 1", method="POST", body=b"x"
+        )
+        assert status_of(refused) == 403
+        assert not looks_whole(server)
+
+
+# Behind nginx, as the README's block configures it
+
+README = (ROOT / "template/README.md.jinja").read_text(encoding="utf-8")
+CONFIG = """
+daemon off; master_process off; pid nginx.pid;
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    {block}
+}}
+"""
+
+
+def block_of(text: str) -> str:
+    return text.partition("```nginx\n")[2].partition("```")[0]
+
+
+def test_docs_and_readme_have_the_same_block() -> None:
+    assert block_of(README) == block_of((ROOT / "docs/deploy.md").read_text(encoding="utf-8"))
+
+
+class Proxied(Server):
+    """A server behind TLS."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, authority: Path) -> None:
+        super().__init__(process, port)
+        self.context = ssl.create_default_context(cafile=str(authority))
+
+    def connect(self, sent: bytes = b"", timeout: float = 5) -> socket.socket:
+        plain = socket.create_connection(self.address, timeout=timeout)
+        client = self.context.wrap_socket(plain, server_hostname="api.example.com")
+        client.sendall(sent)
+        return client
+
+
+@contextmanager
+def nginx(folder: Path, api: int, certificate: Certificate) -> Iterator[tuple[Proxied, int]]:
+    """Run nginx before the API's port. Yields it, and its port for plain http."""
+    program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    assert program, "nginx is not installed: apt-get install nginx-light"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as two,
+    ):
+        secure, plain = one.getsockname()[1], two.getsockname()[1]
+    block = block_of(README)
+    for shipped, here in {
+        "listen 443": f"listen 127.0.0.1:{secure}",
+        "listen 80": f"listen 127.0.0.1:{plain}",
+        "/etc/ssl/api.example.com.pem": str(certificate.path),
+        "/etc/ssl/api.example.com.key": str(certificate.path),
+        "http://127.0.0.1:8000": f"http://127.0.0.1:{api}",
+        "proxy_read_timeout 75s": "proxy_read_timeout 500ms",
+    }.items():
+        assert shipped in block
+        block = block.replace(shipped, here)
+    folder.mkdir()
+    (folder / "nginx.conf").write_text(CONFIG.format(block=block))
+    log = folder / "error.log"
+    process = subprocess.Popen(
+        [program, "-p", str(folder), "-c", "nginx.conf", "-e", str(log)], cwd=folder
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            with closing(socket.socket()) as client:
+                if client.connect_ex(("127.0.0.1", secure)) == 0:
+                    break
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        yield Proxied(process, secure, certificate.authority), plain
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def proxied(
+    project: Path, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Proxied, int]]:
+    log = project / "behind.log"
+    with (
+        serving(project, START, log, {"FLASK_PROXIES": "1"}) as server,
+        nginx(tmp_path_factory.mktemp("nginx") / "x", server.address[1], certificate) as proxy,
+    ):
+        yield proxy
+
+
+def test_app_knows_the_address_that_was_asked_for(proxied: tuple[Proxied, int]) -> None:
+    proxy, _ = proxied
+    for host in ("api.example.com", "api.example.com:8443"):
+        spoofed = ("X-Forwarded-For: 203.0.113.9", "X-Forwarded-Prefix: /evil")
+        answer = body_of(proxy.ask("/here", *spoofed, host=host))
+        assert answer["url"] == f"https://{host}/here"
+        assert answer["client"] == "127.0.0.1"
+
+
+def test_own_pages_are_not_foreign(proxied: tuple[Proxied, int]) -> None:
+    """A browser without Sec-Fetch-Site: the origin is compared with the host."""
+    proxy, _ = proxied
+    for host in ("api.example.com", "api.example.com:8443"):
+        own = f"Origin: https://{host}"
+        answer = proxy.ask("/take", own, "Content-Length: 0", method="POST", host=host)
+        assert status_of(answer) == 200
+    foreign = ("Origin: https://evil.example", "Content-Length: 0")
+    assert status_of(proxy.ask("/take", *foreign, method="POST")) == 403
+
+
+def test_websocket_passes(proxied: tuple[Proxied, int]) -> None:
+    assert upgraded(proxied[0])
+
+
+def test_events_come_at_once(proxied: tuple[Proxied, int]) -> None:
+    with proxied[0].connect(EVENTS, timeout=2) as client:
+        received = b""
+        begin = time.monotonic()
+        while received.count(b"data: x") < 3:
+            received += client.recv(65536)
+    assert time.monotonic() - begin < 1.5
+
+
+def test_half_an_answer_breaks_behind_the_proxy_too(proxied: tuple[Proxied, int]) -> None:
+    assert not looks_whole(proxied[0])
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "https://pr-1.preview.example.com"])
+def test_pages_can_read_the_proxys_own_errors(proxied: tuple[Proxied, int], origin: str) -> None:
+    proxy, _ = proxied
+    sent = f"Origin: {origin}"
+    body = b"x" * 1_100_000
+    too_large = proxy.ask("/take", sent, f"Content-Length: {len(body)}", method="POST", body=body)
+    too_slow = proxy.ask("/slow?seconds=1", sent)
+    for answer, status in ((too_large, 413), (too_slow, 504)):
+        assert status_of(answer) == status
+        assert answer.count(f"Access-Control-Allow-Origin: {origin}\r\n".encode()) == 1
+        assert body_of(answer) == {"status": status}
+    stranger = proxy.ask("/slow?seconds=1", "Origin: https://evil.example")
+    assert status_of(stranger) == 504 and b"Allow-Origin" not in stranger
+
+
+def test_plain_http_is_redirected(proxied: tuple[Proxied, int]) -> None:
+    proxy, plain = proxied
+    answer = Server(proxy.process, plain).ask("/here?a=b")
+    assert answer.startswith(b"HTTP/1.1 308 ")
