@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from chromium import Chromium
 from conftest import ROOT, assert_green, copy
+from copier import run_copy
 from openapi_spec_validator import validate
 from postgres import Missing, Postgres, postgres
 from servers import gunicorn
@@ -271,6 +272,44 @@ assert pool.checkedout() == 0
 
 def test_failed_request_leaves_nothing(project: Path, url: str) -> None:
     run_in(project, FAILING_VIEW)
+
+
+PAGE_READS = """
+import dev
+from app.database import alembic
+
+client = dev.app.test_client()
+with dev.app.app_context():
+    alembic.upgrade()
+page = {"Origin": "http://localhost:5173"}
+created = client.post("/api/items", json={"name": "Pencil"}, headers=page)
+unchanged = {**page, "If-None-Match": created.headers["ETag"]}
+for response in (created, client.get(created.location, headers=unchanged)):
+    assert response.headers["Access-Control-Allow-Origin"] == page["Origin"]
+    exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
+    assert {"ETag", "Link", "Location", "Retry-After"} <= set(exposed)
+assert response.status_code == 304
+shown = dev.app.test_cli_runner().invoke(args=["cors", "show"]).output
+assert "Content-Type, Authorization, If-Match" in shown
+assert "ETag, Link, Location, Retry-After" in shown
+"""
+
+
+def test_pages_may_use_what_the_resource_needs(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/test.db")
+    run_in(project, PAGE_READS)
+
+
+@pytest.mark.parametrize("extras", [[], ["database"]])
+def test_message_after_the_copy_says_so(
+    template: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], extras: list[str]
+) -> None:
+    data = {"extras": extras}
+    run_copy(str(template), tmp_path / "p", data=data, vcs_ref="HEAD", defaults=True)
+    told = capfd.readouterr().err
+    assert ("ETag, Link, Location" in told) is ("flask db upgrade" in told) is bool(extras)
 
 
 def run_in(project: Path, code: str) -> None:
