@@ -30,6 +30,10 @@ MIX: list[tuple[str, int, str | None, bool]] = [
 ]
 
 
+RIGHT: set[tuple[str, bytes]] = set()
+DATE = len("Tue, 24 Nov 2026 11:00:00 GMT")
+
+
 class Wrong(Exception):
     pass
 
@@ -94,6 +98,10 @@ def check(
     fields = f"{head}\r\n" if head else ""
     connection.sendall(f"{line} HTTP/1.1\r\nHost: api\r\n{fields}\r\n{body}".encode())
     received = connection.recv(65536)
+    # Most answers are, but for their date, those that were right before.
+    before, _, dated = received.partition(b"Date: ")
+    if (request, before + dated[DATE:]) in RIGHT:
+        return
     while b"\r\n\r\n" not in received:
         received += connection.recv(65536)
     first, _, content = received.partition(b"\r\n\r\n")
@@ -114,6 +122,8 @@ def check(
     )
     if not right:
         raise Wrong(request, received)
+    if len(received) == len(first) + 4 + length:  # else a part of it came later
+        RIGHT.add((request, before + dated[DATE:]))
 
 
 def megabytes(server: Server) -> float:
