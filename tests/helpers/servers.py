@@ -44,7 +44,7 @@ def gunicorn(project: Path, app: str, certificate: Certificate | None = None) ->
     """Serve an app of this folder, `module:name`, in a project, until the block ends."""
     with create_server(("127.0.0.1", 0)) as listener:
         options = ["--bind", f"fd://{listener.fileno()}", "--worker-class=gthread", "--threads=8"]
-        options += ["--log-level=error", "--pythonpath", str(Path(__file__).parent)]
+        options += ["--workers=1", "--log-level=error", "--pythonpath", str(Path(__file__).parent)]
         if certificate:
             options += ["--certfile", str(certificate.path)]
         server = subprocess.Popen(
