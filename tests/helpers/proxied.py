@@ -332,7 +332,8 @@ def probing(template: Path) -> Iterator[Probe]:
         text = "\n".join(servers).replace("{none}", str(ports["none"]))
         slow = stack.enter_context(listening(None))
         config = CONFIG.format(folder=folder, slow=slow, maps=ORIGINS, servers=text)
-        api = [sys.executable, "-m", "gunicorn", f"--bind=unix:{folder}/api.sock", "deployed:app"]
+        api = [sys.executable, "-m", "gunicorn", f"--bind=unix:{folder}/api.sock"]
+        api += ["--limit-request-line=4094", "deployed:app"]  # less than nginx takes
         log = folder / "api.log"
         socket_file = folder / "api.sock"
         stack.enter_context(running(api, project, socket_file.exists, log))

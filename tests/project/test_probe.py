@@ -400,7 +400,7 @@ def test_dead_api_is_named_though_its_proxy_adds_headers(
 
 
 def test_limits_of_the_server_are_named(probe: Probe) -> None:
-    long = f"/api/echo?{'x' * 5000}"  # gunicorn takes 4094 bytes, nginx 8192
+    long = f"/api/echo?{'x' * 5000}"  # this gunicorn takes 4094 bytes, nginx 8192
     for path, named in ((long, "gunicorn: --limit-request-line"), (long * 2, "nginx: large_cl")):
         why = probe("none", "GET", path=path).line("Why:")
         assert why.startswith("a server answers 414 before the API sees the request: the URL is")
