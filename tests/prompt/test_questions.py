@@ -174,7 +174,7 @@ def test_project_name_is_refused(questions: Path, tmp_path: Path, value: Any, pr
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        (["databse"], "'extras': 'databse' is not in ['database']"),
+        (["databse"], "'extras': 'databse' is not in ['database', 'github', 'gitlab']"),
         ({"database": True}, "write [database], not {'database': True}: it is a list"),
         ("database", "Not a YAML list: 'database'"),
     ],

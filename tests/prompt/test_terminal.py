@@ -33,7 +33,9 @@ METHODS = """\
    ○ OPTIONS"""
 EXTRAS = """\
    (Use arrow keys to move, <space> to select, <a> to toggle, <i> to invert)
- » ○ database: stored, validated and documented (SQLite or PostgreSQL)"""
+ » ○ database: stored, validated and documented (SQLite or PostgreSQL)
+   ○ github: workflows that test, audit and probe, and Renovate
+   ○ gitlab: a pipeline that tests, audits and probes, and Renovate"""
 # What a question is followed by.
 ASKED = {
     "project_name": "   My API",
