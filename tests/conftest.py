@@ -16,6 +16,7 @@ from plumbum import local
 
 if TYPE_CHECKING:
     from chromium import Browser, Certificate, Chromium
+    from containers import Docker
 
 ROOT = Path(__file__).parent.parent
 
@@ -103,6 +104,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> "Certificate":
     return Certificate(tmp_path_factory.mktemp("certificate"))
 
 
+def skip(missing: str) -> None:
+    """Skip a test for which something is not installed, which CI has to have."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+
+
 @pytest.fixture(scope="session")
 def start_engine(
     tmp_path_factory: pytest.TempPathFactory, certificate: "Certificate"
@@ -119,7 +125,7 @@ def start_engine(
                     engine = ENGINES[name](tmp_path_factory.mktemp(name), certificate)
                     started[name] = stack.enter_context(engine)
                 except Missing as missing:
-                    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name}: {missing}")
+                    skip(f"{name}: {missing}")
             return started[name]
 
         yield start
@@ -145,6 +151,33 @@ def browser(started_browser: "Chromium") -> "Chromium":
     """Real Chromium, without the cookies of other tests."""
     started_browser.tab.context.clear_cookies()
     return started_browser
+
+
+@pytest.fixture(scope="session")
+def docker() -> "Docker":
+    """A daemon with the base images."""
+    from containers import Missing, connect
+
+    try:
+        return connect()
+    except Missing as missing:
+        skip(f"{missing}")
+        raise
+
+
+@pytest.fixture(scope="session")
+def deployed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Projects with the extras for deployment.
+
+    Compose names what it makes by a project's folder, which no other worker's has.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    extras = ["container", "kubernetes"]
+    projects = {}
+    for name, chosen in {"smallest": extras, "full": ["database", *extras]}.items():
+        projects[name] = tmp_path_factory.mktemp("deployed") / f"{name}-{worker}"
+        copy(template, projects[name], {"project_name": "Bookshop API", "extras": chosen})
+    return projects
 
 
 @pytest.fixture

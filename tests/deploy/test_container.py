@@ -1,0 +1,245 @@
+"""The image, and Compose: built, started and stopped as shipped, by the README's commands."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chromium import Chromium
+from containers import Docker, wait_for
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool
+from urllib3.exceptions import HTTPError
+
+ORIGIN, STRANGER = "http://localhost:5173", "http://evil.example:8080"
+
+
+def commands(project: Path, heading: str) -> list[str]:
+    """Return the shell commands of the README under a heading."""
+    section = (project / "README.md").read_text().partition(f"\n## {heading}\n")[2]
+    return section.partition("```sh\n")[2].partition("```")[0].strip().splitlines()
+
+
+class Stack:
+    """What compose.yaml has started."""
+
+    def __init__(self, docker: Docker, project: Path) -> None:
+        self.docker = docker
+        self.project = project
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port: int = listener.getsockname()[1]
+        self.variables = {
+            "PORT": str(self.port),
+            "FLASK_TRUSTED_HOSTS": "api.example.com, localhost",
+            "REVISION": "abc123",
+            "WEB_CONCURRENCY": "2",
+        }
+
+    def run(self, command: str) -> str:
+        return self.docker.shell(command, self.project, **self.variables)
+
+    def container(self, service: str) -> str:
+        return self.run(f"docker compose ps --quiet {service}")
+
+    def inspect(self, service: str, part: str) -> str:
+        return self.docker("inspect", "--format", part, self.container(service))
+
+    def describe(self, image: str, part: str) -> str:
+        return self.docker("image", "inspect", "--format", part, image)
+
+    def wait(self, service: str) -> None:
+        wait_for(
+            lambda: self.inspect(service, "{{.State.Health.Status}}") == "healthy",
+            60,
+            lambda: self.run("docker compose logs"),
+        )
+
+    def ask(self, path: str, origin: str = ORIGIN, method: str = "GET", **options: Any) -> Any:
+        pool = HTTPConnectionPool("localhost", self.port, retries=False, timeout=20)
+        headers = {"Origin": origin, **options.pop("headers", {})}
+        return pool.request(method, path, headers=headers, **options)
+
+
+@pytest.fixture(scope="module")
+def stack(docker: Docker, deployed: dict[str, Path]) -> Iterator[Stack]:
+    project = deployed["full"]
+    *before, down = commands(project, "In a container")
+    stack = Stack(docker, project)
+    try:
+        for command in before:
+            with docker.alone():
+                stack.run(command)
+        stack.wait("db")
+        stack.wait("api")
+        yield stack
+        stack.run(down)
+    finally:
+        stack.run("docker compose down --volumes --rmi local")
+
+
+# What a page does, who waits for each answer.
+CRUD = """
+async (api) => {
+  const send = async (method, path, body, etag) => {
+    const headers = {"Content-Type": "application/json", ...(etag && {"If-Match": etag})};
+    const response = await fetch(api + path, {method, headers, body: body && JSON.stringify(body)});
+    return {status: response.status, etag: response.headers.get("ETag"), path:
+      response.headers.get("Location"), text: await response.text()};
+  };
+  const created = await send("POST", "/api/items", {name: "Pencil"});
+  const read = await send("GET", created.path);
+  const updated = await send("PATCH", created.path, {quantity: 4}, read.etag);
+  const deleted = await send("DELETE", created.path, null, updated.etag);
+  const gone = await send("GET", created.path);
+  const statuses = [created, read, updated, deleted, gone].map(({status}) => status);
+  return [...statuses, JSON.parse(updated.text).quantity];
+}
+"""
+POST = """
+(url) => fetch(url, {method: "POST", body: "{}"}).then((it) => it.status, (error) => `${error}`)
+"""
+
+
+def test_page_creates_reads_updates_and_deletes(stack: Stack, browser: Chromium) -> None:
+    api = f"http://localhost:{stack.port}"
+    browser.open(ORIGIN)
+    assert browser.tab.evaluate(CRUD, api) == [201, 200, 200, 204, 404, 4]
+    before = stack.ask("/api/items").data
+    browser.open(STRANGER)
+    assert browser.tab.evaluate(POST, f"{api}/api/items") == "TypeError: Failed to fetch"
+    assert stack.ask("/api/items", STRANGER, "POST", json={"name": "Pen"}).status == 403
+    assert stack.ask("/api/items").data == before
+
+
+def test_settings_come_from_the_environment(stack: Stack) -> None:
+    assert stack.ask("/health/live", headers={"Host": "api.example.com"}).status == 200
+    assert stack.ask("/health/live", headers={"Host": "other.example"}).status == 400
+
+
+# Prints what there is for somebody who has broken in.
+LOOK = """
+import importlib.util, json, os, shutil
+def is_writable(folder):
+    try:
+        os.close(os.open(folder + "/mine", os.O_CREAT)); os.unlink(folder + "/mine")
+        return True
+    except OSError:
+        return False
+programs = "pip gcc cc g++ ld make curl wget git".split()
+modules = "pip ensurepip setuptools pytest mypy ruff corscheck tests dev".split()
+status = dict(line.split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
+print(json.dumps({
+    "user": [os.getuid(), os.getgid()],
+    "privileges": [status[name].strip() for name in ("CapEff", "CapBnd", "NoNewPrivs")],
+    "programs": [name for name in programs if shutil.which(name)],
+    "modules": [name for name in modules if importlib.util.find_spec(name)],
+    "files": sorted(os.listdir()),
+    "writable": sorted(folder for folder, names, _ in os.walk("/")
+        if not folder.startswith(("/proc", "/sys")) and is_writable(folder)),
+}))
+"""
+
+
+def test_image_has_what_serves_and_nothing_else(stack: Stack) -> None:
+    found = json.loads(stack.docker("exec", stack.container("api"), "python", "-c", LOOK))
+    assert found == {
+        "user": [10001, 10001],
+        "privileges": ["0" * 16, "0" * 16, "1"],
+        "programs": [],
+        "modules": [],
+        "files": ["__pycache__", "app", "gunicorn.conf.py", "requirements.txt", "wsgi.py"],
+        "writable": ["/dev/mqueue", "/dev/shm", "/tmp"],
+    }
+    image = stack.inspect("api", "{{.Image}}")
+    sizes = [int(stack.describe(name, "{{.Size}}")) for name in (image, "python:3.13-slim")]
+    assert sizes[0] - sizes[1] < 100_000_000
+    labels = json.loads(stack.describe(image, "{{json .Config.Labels}}"))
+    assert labels["org.opencontainers.image.title"] == "bookshop-api"
+    assert labels["org.opencontainers.image.revision"] == "abc123"
+
+
+def test_database_goes_away_and_comes_back(stack: Stack) -> None:
+    stack.run("docker compose stop db")
+    answer = stack.ask("/api/items")
+    assert answer.status == 503
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    statuses = [stack.ask(f"/health/{name}").status for name in ("live", "ready")]
+    assert statuses == [200, 503]
+    stack.run("docker compose start db")
+    stack.wait("db")
+    wait_for(lambda: stack.ask("/health/ready").status == 200, 20, str)
+    assert stack.ask("/api/items").status == 200
+
+
+def test_stop_under_load_fails_no_request(stack: Stack) -> None:
+    """Requests that have begun are answered; later ones find no server."""
+    address = stack.inspect("api", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+    held = [begin_request(address) for _ in range(20)]
+    failed: list[str] = []
+    clients = [threading.Thread(target=ask_until_refused, args=(address, failed)) for _ in range(4)]
+    for client in clients:
+        client.start()
+    time.sleep(0.5)
+    stop = threading.Thread(target=stack.run, args=["docker compose stop api"])
+    stop.start()
+    for client in clients:
+        client.join(20)
+    assert failed == []
+    assert [end_request(client) for client in held] == [b"HTTP/1.1 200 OK"] * 20
+    stop.join()
+    assert stack.inspect("api", "{{.State.ExitCode}}") == "0"
+    stack.run("docker compose start api")
+    stack.wait("api")
+
+
+def begin_request(address: str) -> socket.socket:
+    client = socket.create_connection((address, 8000), timeout=20)
+    head = ["POST /api/echo HTTP/1.1", "Host: localhost", "Content-Length: 2", f"Origin: {ORIGIN}"]
+    client.sendall("\r\n".join([*head, "", "h"]).encode())
+    return client
+
+
+def end_request(client: socket.socket) -> bytes:
+    with client:
+        client.sendall(b"i")
+        return client.recv(65536).partition(b"\r\n")[0]
+
+
+def ask_until_refused(address: str, failed: list[str]) -> None:
+    while True:
+        pool = HTTPConnectionPool(address, 8000, retries=False, timeout=20)
+        try:
+            answer: BaseHTTPResponse = pool.request(
+                "GET", "/api/items", headers={"Host": "localhost", "Connection": "close"}
+            )
+        except HTTPError as error:
+            if "refused" not in str(error):
+                failed.append(str(error))
+            return
+        if answer.status != 200:
+            failed.append(f"{answer.status}")
+
+
+# Without a daemon
+
+
+def test_dockerfile_is_clean(deployed: dict[str, Path]) -> None:
+    for project in deployed.values():
+        command = [
+            Path(sys.executable).with_name("hadolint"),
+            "--failure-threshold=style",
+            "Dockerfile",
+        ]
+        subprocess.run(command, cwd=project, check=True)
+
+
+def test_secrets_and_settings_stay_out_of_the_files(deployed: dict[str, Path]) -> None:
+    for project in deployed.values():
+        for name in ("Dockerfile", "compose.yaml"):
+            assert not re.search(r"(?i)(secret|password)\w*[=:] *\w", (project / name).read_text())
