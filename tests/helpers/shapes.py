@@ -1,5 +1,6 @@
 """The shapes that answers have, and every combination of them that is accepted."""
 
+from itertools import combinations as choices
 from itertools import product
 from typing import Any
 
@@ -50,7 +51,8 @@ HEADERS: dict[str, dict[str, Any]] = {
     "any": {"allowed_headers": ["*", "Authorization"], "exposed_headers": "any"},
 }
 
-EXTRAS: list[list[str]] = [[], ["database"]]
+NAMES = ("database", "container", "kubernetes", "github", "gitlab")
+EXTRAS = [list(chosen) for size in range(len(NAMES) + 1) for chosen in choices(NAMES, size)]
 
 # With credentials, whether the frontends are on the API's site. The first is worked out.
 SITES: list[dict[str, Any]] = [

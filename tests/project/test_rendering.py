@@ -16,7 +16,7 @@ import yaml
 from conftest import ROOT, Render, assert_green, copy
 from flask import Flask
 from flask_cors import CORS
-from shapes import COMBINATIONS, COVERING, ORIGINS, pairs
+from shapes import COMBINATIONS, COVERING, EXTRAS, ORIGINS, pairs
 
 from app import cors, errors, operations
 
@@ -61,6 +61,13 @@ def test_project_is_clean_and_its_own_tests_pass(template: Path, render: Render,
     assert_hand_written(project, template)
     assert_linted(project)
     assert_green(project)
+
+
+def test_all_combinations_of_extras_are_rendered() -> None:
+    assert {frozenset(answers["extras"]) for answers in COMBINATIONS.values()} == {
+        frozenset(chosen) for chosen in EXTRAS
+    }
+    assert len(EXTRAS) == 32
 
 
 def test_all_pairs_of_shapes_have_their_own_tests_run() -> None:
