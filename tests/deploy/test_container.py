@@ -32,6 +32,7 @@ class Stack:
     def __init__(self, docker: Docker, project: Path) -> None:
         self.docker = docker
         self.project = project
+        self.containers: dict[str, str] = {}
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port: int = listener.getsockname()[1]
         self.variables = {
@@ -45,7 +46,9 @@ class Stack:
         return self.docker.shell(command, self.project, **self.variables)
 
     def container(self, service: str) -> str:
-        return self.run(f"docker compose ps --quiet {service}")
+        if service not in self.containers:
+            self.containers[service] = self.run(f"docker compose ps --quiet {service}")
+        return self.containers[service]
 
     def inspect(self, service: str, part: str) -> str:
         return self.docker("inspect", "--format", part, self.container(service))
@@ -196,19 +199,32 @@ def test_stop_under_load_fails_no_request(stack: Stack) -> None:
     stop.join()
     assert stack.inspect("api", "{{.State.ExitCode}}") == "0"
     stack.run("docker compose start api")
-    stack.wait("api")
+    wait_for(lambda: is_up(address), 20, str)
+
+
+def is_up(address: str) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex((address, 8000)) == 0
+
+
+BEGINNING = """\
+PUT /api/echo HTTP/1.1\r
+Host: localhost\r
+Content-Type: application/json\r
+Content-Length: 2\r
+\r
+{"""
 
 
 def begin_request(address: str) -> socket.socket:
     client = socket.create_connection((address, 8000), timeout=20)
-    head = ["POST /api/echo HTTP/1.1", "Host: localhost", "Content-Length: 2", f"Origin: {ORIGIN}"]
-    client.sendall("\r\n".join([*head, "", "h"]).encode())
+    client.sendall(BEGINNING.encode())
     return client
 
 
 def end_request(client: socket.socket) -> bytes:
     with client:
-        client.sendall(b"i")
+        client.sendall(b"}")
         return client.recv(65536).partition(b"\r\n")[0]
 
 

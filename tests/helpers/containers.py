@@ -170,7 +170,7 @@ def wait_for(condition: Callable[[], object], seconds: float, log: Callable[[], 
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, log()
-        time.sleep(0.1)
+        time.sleep(0.3)
 
 
 def make_python(docker: Docker, image: str) -> None:

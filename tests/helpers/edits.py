@@ -140,7 +140,8 @@ def locks(project: Path) -> None:
             f"\nhttpx==0.28.1 \\\n    --hash=sha256:{'0' * 64}\nitsdangerous==",
         )
         text = (project / lock).read_text()
-        write(project / lock, re.sub(r"--hash=sha256:f\w+", f"--hash=sha256:{'f' * 64}", text))
+        own = re.sub(r"--hash=sha256:f\w+", f"--hash=sha256:{'f' * 64}", text, count=3)
+        write(project / lock, own)
 
 
 def readme(project: Path) -> None:

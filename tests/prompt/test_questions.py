@@ -174,7 +174,11 @@ def test_project_name_is_refused(questions: Path, tmp_path: Path, value: Any, pr
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        (["databse"], "'extras': 'databse' is not in ['database', 'github', 'gitlab']"),
+        (
+            ["databse"],
+            "'extras': 'databse' is not in"
+            " ['database', 'container', 'kubernetes', 'github', 'gitlab']",
+        ),
         ({"database": True}, "write [database], not {'database': True}: it is a list"),
         ("database", "Not a YAML list: 'database'"),
     ],

@@ -34,6 +34,8 @@ METHODS = """\
 EXTRAS = """\
    (Use arrow keys to move, <space> to select, <a> to toggle, <i> to invert)
  » ○ database: stored, validated and documented (SQLite or PostgreSQL)
+   ○ container: an image without what it does not need, and Compose
+   ○ kubernetes: manifests for a cluster
    ○ github: workflows that test, audit and probe, and Renovate
    ○ gitlab: a pipeline that tests, audits and probes, and Renovate"""
 # What a question is followed by.

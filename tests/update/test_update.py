@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import assert_green, commit, copy, git, run_tests, update
 from copier import run_update
 from copier._cli import CopierApp
@@ -214,6 +215,40 @@ def test_extra_is_added_to_an_edited_project(edited: Callable[..., Path], name: 
         key: sorted(value) if isinstance(value, list) else value for key, value in expected.items()
     }
     assert_green(project)
+
+
+def test_extras_for_deployment_are_the_owners(edited: Callable[..., Path]) -> None:
+    """No other answer changes them; a database adds its files, and a line to the base."""
+    project = edited("")
+    commit(project)
+    before = files(project)
+    update(project, extras=["container", "kubernetes"])
+    after = files(project)
+    changed = {path for path in before if after.get(path) != before[path]}
+    assert changed == {".copier-answers.yml", "README.md"}
+    edits = {
+        "Dockerfile": ("FROM python:3.13-slim\n", "FROM python:3.13-slim-bookworm\n"),
+        "compose.yaml": ("      - WEB_CONCURRENCY\n", "      - WEB_CONCURRENCY\n      - MINE\n"),
+        "kubernetes/base/scaling.yaml": ("maxReplicas: 10", "maxReplicas: 4"),
+        "kubernetes/base/kustomization.yaml": (
+            "  - scaling.yaml\n",
+            "  - scaling.yaml\n  - x.yaml\n",
+        ),
+        "kubernetes/example/kustomization.yaml": ("1.0.0", "1.0.1"),
+    }
+    for name, (old, new) in edits.items():
+        replace(project / name, old, new)
+    commit(project)
+    before = files(project)
+    update(project, extras=["database", "container", "kubernetes"])
+    after = files(project)
+    assert conflicts(project) == []
+    changed = {path for path in before if after.get(path) != before[path]}
+    assert changed <= SHARED | {"kubernetes/base/kustomization.yaml"}
+    added = {"compose.override.yaml", "kubernetes/base/database.yaml", "app/items.py"}
+    assert added <= after.keys() - before.keys()
+    base = yaml.safe_load((project / "kubernetes/base/kustomization.yaml").read_text())
+    assert {"database.yaml", "deployment.yaml", "x.yaml"} <= set(base["resources"])
 
 
 def test_extra_stays(edited: Callable[..., Path]) -> None:
