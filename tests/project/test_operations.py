@@ -96,9 +96,7 @@ class Server:
         return [json.loads(line) for line in self.lines()]
 
 
-GUNICORN = (
-    "-m gunicorn --workers=1 --worker-class=gthread --threads=4 {app}:app --bind 127.0.0.1:{port}"
-)
+GUNICORN = "-m gunicorn -w1 --worker-class=gthread --threads=4 {app}:app --bind 127.0.0.1:{port}"
 FLASK = "-m flask --app={app} run --port {port}"
 
 
