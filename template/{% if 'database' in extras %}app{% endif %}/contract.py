@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from typing import Annotated, Any, TypeVar
 
 from flask import Flask, Response, current_app, request
@@ -38,7 +38,7 @@ class Body(BaseModel):
 
 
 class Query(BaseModel):
-    """What a client sends in the query: no other parameters."""
+    """What a client sends in the query: no other parameters. One that is a list may be repeated."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,14 +48,19 @@ class Operation:
     """What a view takes and gives, as a decorator below that of its route.
 
     The view gets `body` and `query`, checked, as arguments. `patch` is the model of what a JSON
-    Merge Patch changes (`read_patched`). `gives` has the model of each success, by its status, and
-    `errors` the statuses of errors that do not follow from the rest.
+    Merge Patch changes (`read_patched`). `gives` has the model of each success, by its status, or
+    its media type where it is not JSON, and `errors` the statuses of errors that do not follow from
+    the rest. `takes` describes a body that the view reads and checks itself: a JSON Schema for each
+    media type, such as multipart/form-data.
+
+    A decorator that asks for a log-in is between both: it runs before anything is checked.
     """
 
     gives: Mapping[int, Any]
     body: type[Body] | None = None
     patch: type[Body] | None = None
     query: type[Query] | None = None
+    takes: Mapping[str, Mapping[str, Any]] | None = None
     request_headers: tuple[str, ...] = ()
     response_headers: tuple[str, ...] = ()
     errors: tuple[int, ...] = ()
@@ -101,12 +106,25 @@ def pointer(location: tuple[int | str, ...]) -> str:
 
 
 def read_query(model: type[M]) -> M:
-    """Return the query. Raises Invalid, also for a parameter that is there twice."""
-    values = {name: each if len(each) > 1 else each[0] for name, each in request.args.lists()}
+    """Return the query. Raises Invalid, also for a parameter that is there twice and no list."""
+    values = {
+        name: each if len(each) > 1 or name in lists(model) else each[0]
+        for name, each in request.args.lists()
+    }
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise Invalid("query", error) from None
+
+
+@cache
+def lists(model: type[BaseModel]) -> frozenset[str]:
+    """Return the names of the parameters that are lists."""
+    return frozenset(
+        name
+        for name, schema in model.model_json_schema().get("properties", {}).items()
+        if any(option.get("type") == "array" for option in (schema, *schema.get("anyOf", ())))
+    )
 
 
 def read_body() -> bytes:

@@ -12,9 +12,15 @@ from flask.typing import ResponseReturnValue
 from flask_alembic import Alembic
 from flask_sqlalchemy_lite import SQLAlchemy
 from sqlalchemy import event, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    TimeoutError,
+)
 from sqlalchemy.orm.exc import StaleDataError
-from werkzeug.exceptions import PreconditionFailed, ServiceUnavailable
+from werkzeug.exceptions import Conflict, PreconditionFailed, ServiceUnavailable
 
 from app.models import Model
 
@@ -35,6 +41,17 @@ POSTGRESQL_POOL = {"pool_size": 5, "max_overflow": 10, "pool_timeout": 5, "pool_
 
 RETRY_AFTER = 5  # seconds
 
+# How a constraint that depends on other rows reports itself: PostgreSQL's codes, SQLite's messages.
+CONFLICTS = ("23503", "23505", "FOREIGN KEY", "UNIQUE")
+
+# `flask db revision` formats what it writes. Only there is ruff needed.
+FORMAT_MIGRATIONS = {
+    "hooks": "ruff",
+    "ruff.type": "module",
+    "ruff.module": "ruff",
+    "ruff.options": "format --quiet REVISION_SCRIPT_FILENAME",
+}
+
 WRONG_URL = (
     "write postgresql://user:password@host/name, or sqlite:///file.db, into DATABASE_URL: what is"
     " there names no database"
@@ -53,6 +70,7 @@ def init_app(app: Flask) -> None:
     app.config["SQLALCHEMY_ENGINES"] = {"default": engine_options(url)}
     # SQLite cannot alter most of a table: Alembic then makes a new one.
     app.config.setdefault("ALEMBIC_CONTEXT", {"render_as_batch": True})
+    app.config.setdefault("ALEMBIC", {"post_write_hooks": FORMAT_MIGRATIONS})
     db.init_app(app)
     # It closes async sessions, too, in an event loop for each request: ten times Flask's own work.
     app.teardown_appcontext_funcs = [
@@ -65,6 +83,7 @@ def init_app(app: Flask) -> None:
     for error in (OperationalError, InterfaceError, TimeoutError):
         app.register_error_handler(error, unavailable)
     app.register_error_handler(StaleDataError, overtaken)
+    app.register_error_handler(IntegrityError, conflicting)
     app.before_request(check_migrations)
 
 
@@ -106,6 +125,16 @@ def overtaken(_error: StaleDataError) -> ResponseReturnValue:
     return current_app.handle_http_exception(
         PreconditionFailed("It has changed since you read it. Read it again.")
     )
+
+
+def conflicting(error: IntegrityError) -> ResponseReturnValue:
+    """Answer 409 where a value is taken, or a row that is referred to is missing or in use.
+
+    Catch IntegrityError in the view to say which. Any other is a fault of the app: 500.
+    """
+    if not (getattr(error.orig, "sqlstate", None) or str(error.orig)).startswith(CONFLICTS):
+        raise error
+    return current_app.handle_http_exception(Conflict("It conflicts with what is stored."))
 
 
 def check_migrations() -> None:

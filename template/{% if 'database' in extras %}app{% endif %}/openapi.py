@@ -143,7 +143,10 @@ def document(app: Flask) -> dict[str, Any]:
                     "operationId": rule.endpoint.replace(".", "_"),
                     "tags": [rule.endpoint.rpartition(".")[0] or app.name],
                     "summary": (view.__doc__ or rule.endpoint).partition("\n")[0],
-                    "parameters": [*path_parameters(view, path), *parameters(operation)],
+                    "parameters": [
+                        *path_parameters(view, path, schemas),
+                        *parameters(operation, schemas),
+                    ],
                     **request_body(operation, schemas),
                     "responses": responses(operation, method, "{" in path, schemas),
                 }
@@ -175,14 +178,17 @@ def security(policy: Policy) -> str:
     )
 
 
-def path_parameters(view: Callable[..., Any], path: str) -> Iterator[dict[str, Any]]:
+def path_parameters(
+    view: Callable[..., Any], path: str, schemas: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     hints = get_type_hints(view, include_extras=True)
     for name in re.findall(r"{(\w+)}", path):
-        schema = TypeAdapter(hints.get(name, str)).json_schema()
+        schema = TypeAdapter(hints.get(name, str)).json_schema(ref_template=REFERENCE)
+        schemas.update(schema.pop("$defs", {}))
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def parameters(operation: Operation) -> Iterator[dict[str, Any]]:
+def parameters(operation: Operation, schemas: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the headers and the query of a request."""
     for name in operation.request_headers:
         required = name == "If-Match"
@@ -194,8 +200,9 @@ def parameters(operation: Operation) -> Iterator[dict[str, Any]]:
             "schema": {"type": "string", **({"pattern": ETAGS} if required else {})},
         }
     if operation.query:
-        schema = operation.query.model_json_schema()
-        for name, value in schema["properties"].items():
+        schema = operation.query.model_json_schema(ref_template=REFERENCE)
+        schemas.update(schema.pop("$defs", {}))
+        for name, value in schema.get("properties", {}).items():
             required = name in schema.get("required", ())
             yield {"name": name, "in": "query", "required": required, "schema": value}
 
@@ -210,6 +217,9 @@ def request_body(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any
     elif operation.body:
         schema = reference(operation.body, "validation", schemas)
         kinds = ["application/json"]
+    elif operation.takes:
+        content = {kind: {"schema": schema} for kind, schema in operation.takes.items()}
+        return {"requestBody": {"required": True, "content": content}}
     else:
         return {}
     content = {kind: {"schema": schema} for kind in kinds}
@@ -243,7 +253,9 @@ def responses(
                 for name in operation.response_headers
             },
         }
-        if model is not None:
+        if isinstance(model, str):
+            found[str(status)]["content"] = {model: {}}
+        elif model is not None:
             schema = reference(model, "serialization", schemas)
             found[str(status)]["content"] = {"application/json": {"schema": schema}}
     if "If-None-Match" in operation.request_headers:
@@ -259,6 +271,8 @@ def responses(
         errors |= {422}
     if operation.body or operation.patch:
         errors |= {400, 413, 415, 422}
+    if operation.takes:
+        errors |= {413, 415}
     for status in sorted(errors):
         found[str(status)] = {
             "description": HTTPStatus(status).phrase,

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import create_engine, event, text
 
-from app import create_app
+from app import database
 from app.database import alembic, db, engine_options
 
 
@@ -37,7 +37,10 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 
 def migrate(url: str) -> None:
-    app = create_app({"TESTING": True, "DATABASE_URL": url})
+    """Apply the migrations, in an app that has nothing but the database."""
+    app = Flask("app")
+    app.config["DATABASE_URL"] = url
+    database.init_app(app)
     with app.app_context():
         alembic.upgrade()
         db.engine.dispose()

@@ -14,11 +14,11 @@ from app.database import alembic, db, engine_options
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Flask]:
+def empty(app: Flask, tmp_path: Path) -> Iterator[Flask]:
     """An app whose database is there, without a table in it."""
-    app = create_app({"TESTING": True, "DATABASE_URL": f"sqlite:///{tmp_path}/empty.db"})
-    with app.app_context():
-        yield app
+    other = create_app({**app.config, "DATABASE_URL": f"sqlite:///{tmp_path}/empty.db"})
+    with other.app_context():
+        yield other
         db.engine.dispose()
 
 
@@ -48,9 +48,9 @@ def test_older_app_is_ready_while_a_newer_one_is_deployed(empty: Flask) -> None:
     assert empty.test_client().get("/health/ready").status_code == 200
 
 
-def test_database_that_is_away(tmp_path: Path) -> None:
+def test_database_that_is_away(app: Flask, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/none/test.db"
-    client = create_app({"TESTING": True, "DATABASE_URL": url}).test_client()
+    client = create_app({**app.config, "DATABASE_URL": url}).test_client()
     for path in ("/api/items", "/health/ready"):
         response = client.get(path)
         assert (response.status_code, response.mimetype) == (503, "application/problem+json")

@@ -36,7 +36,7 @@ def test_page(client: FlaskClient) -> None:
         assert client.get(f"/{url}").status_code == 200, url
 
 
-def test_switched_off() -> None:
-    client = create_app({"API_DOCS": False}).test_client()
+def test_switched_off(app: Flask) -> None:
+    client = create_app({**app.config, "API_DOCS": False}).test_client()
     for path in ("/openapi.json", "/docs", "/docs/swagger-ui.css"):
         assert client.get(path).status_code == 404

@@ -74,9 +74,9 @@ def configure(level: str, form: Format) -> None:
         )
     )
     logging.getLogger().setLevel(level)
-    # A server's lines take the same way; its own handlers would write each line once more. What
-    # writes to a file, or collects records for tests, is of another type.
-    for name in ("", "gunicorn.error", "_granian"):
+    # The lines of servers and of migrations take the same way; their own handlers would write each
+    # line once more. What writes to a file, or collects records for tests, is of another type.
+    for name in ("", "gunicorn.error", "_granian", "alembic", "sqlalchemy"):
         logger = logging.getLogger(name)
         logger.handlers = [it for it in logger.handlers if type(it) is not logging.StreamHandler]
         logger.propagate = True
