@@ -175,6 +175,7 @@ def respond(content: Any, status: int = 200) -> Response:
     response = Response(to_json(content), status, mimetype="application/json")
     response.add_etag()
     response.cache_control.no_cache = True  # a browser asks each time whether it has changed
+    response.cache_control.private = True  # and no cache between keeps what one user may see
     response.make_conditional(request)
     return response
 

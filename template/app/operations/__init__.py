@@ -12,7 +12,7 @@ from werkzeug.serving import is_running_from_reloader
 
 from ..cors import Policy
 from ..cors.parse import PARSERS
-from . import log
+from . import body, log
 from .boundary import Boundary
 from .settings import DEFAULTS, SHOWN, SettingsError, check, hosts_of, shown
 
@@ -28,6 +28,8 @@ def init_app(app: Flask, policy: Policy) -> None:
     Raises SettingsError with what to write instead of a setting that is wrong.
     """
     check(app)
+    if app.request_class is Flask.request_class:
+        app.request_class = body.Request
     form = log.Format(as_text=app.config["LOG_FORMAT"] == "text")
     log.configure(app.config["LOG_LEVEL"], form)
     log.take_over(app)
