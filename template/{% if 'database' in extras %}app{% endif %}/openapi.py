@@ -184,7 +184,7 @@ def path_parameters(
     hints = get_type_hints(view, include_extras=True)
     for name in re.findall(r"{(\w+)}", path):
         schema = TypeAdapter(hints.get(name, str)).json_schema(ref_template=REFERENCE)
-        schemas.update(schema.pop("$defs", {}))
+        add(schema.pop("$defs", {}), schemas)
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
@@ -201,7 +201,7 @@ def parameters(operation: Operation, schemas: dict[str, Any]) -> Iterator[dict[s
         }
     if operation.query:
         schema = operation.query.model_json_schema(ref_template=REFERENCE)
-        schemas.update(schema.pop("$defs", {}))
+        add(schema.pop("$defs", {}), schemas)
         for name, value in schema.get("properties", {}).items():
             required = name in schema.get("required", ())
             yield {"name": name, "in": "query", "required": required, "schema": value}
@@ -290,8 +290,18 @@ def reference(model: Any, mode: Any, schemas: dict[str, Any]) -> dict[str, Any]:
     schema = TypeAdapter(model).json_schema(
         mode=mode, ref_template=REFERENCE, schema_generator=WithoutDefaults
     )
-    schemas.update(schema.pop("$defs", {}))
+    add(schema.pop("$defs", {}), schemas)
     if isinstance(model, type) and schema.get("type") == "object":
-        schemas[model.__name__] = schema
+        add({model.__name__: schema}, schemas)
         return {"$ref": REFERENCE.format(model=model.__name__)}
     return schema
+
+
+def add(found: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Put schemas among the others. Raises ValueError if two of them have one name."""
+    for name, schema in found.items():
+        if schemas.setdefault(name, schema) != schema:
+            raise ValueError(
+                f"give each model its own name: two are called {name}, or one of that name is both"
+                " written and read, with defaults that only what is read always has"
+            )

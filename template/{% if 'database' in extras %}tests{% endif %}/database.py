@@ -56,12 +56,12 @@ def rolled_back(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("migrated_database"))
     app: Flask = request.getfixturevalue("app")
     with app.app_context():
-        engine = db.engine
-        if engine.dialect.name == "sqlite":  # the driver begins a transaction too late
-            event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN"))
-        with engine.connect() as connection:
-            transaction = connection.begin()
-            db.sessionmaker.configure(bind=connection, join_transaction_mode="create_savepoint")
-            yield
-            transaction.rollback()
-        engine.dispose()
+        engine, sessionmaker = db.engine, db.sessionmaker
+    if engine.dialect.name == "sqlite":  # the driver begins a transaction too late
+        event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN"))
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        sessionmaker.configure(bind=connection, join_transaction_mode="create_savepoint")
+        yield  # without an app context: each request has its own session, as when it is served
+        transaction.rollback()
+    engine.dispose()

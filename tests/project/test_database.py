@@ -255,8 +255,15 @@ def fails():
     db.session.flush()
     return str(1 // 0)
 
+def store(name):
+    db.session.add(models.Item(id=1, name=name, quantity=0))
+    db.session.commit()
+    return ""
+
 app = create_app()
 app.add_url_rule("/fails", view_func=fails, methods=["POST"])
+app.add_url_rule("/taken", "taken", lambda: store("Twice"), methods=["POST"])
+app.add_url_rule("/nameless", "nameless", lambda: store(None), methods=["POST"])
 with app.app_context():
     alembic.upgrade()
     pool = db.engine.pool
@@ -266,6 +273,8 @@ assert not any(map(iscoroutinefunction, app.teardown_appcontext_funcs))
 for _ in range(40):  # more than there are connections
     assert client.post("/fails").status_code == 500
 assert client.get("/api/items").json == []
+assert client.post("/nameless").status_code == 500  # a fault of the app, not of the request
+assert [client.post("/taken").status_code for _ in range(2)] == [200, 409]
 assert pool.checkedout() == 0
 """
 
