@@ -2,10 +2,11 @@
 
 import json
 import logging
+from io import BytesIO
 from typing import Any
 
 import pytest
-from flask import Flask, Response, session
+from flask import Flask, Response, request, session
 from flask.testing import FlaskClient
 from pages import ALLOWED, METHODS, PUBLIC, STRANGERS, bare_app
 from werkzeug.test import TestResponse
@@ -97,6 +98,19 @@ def test_refused_requests_and_preflights_have_all_of_it(
         assert (line["event"], line["method"]) == ("request", method)
         verdict = "denied" if method == "OPTIONS" else "refused"
         assert line["cors"] == ("allowed" if PUBLIC else verdict)
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"1234", 200), (b"12345", 413)])
+def test_body_without_a_length_has_the_limit_too(body: bytes, status: int) -> None:
+    app = app_with_views(MAX_CONTENT_LENGTH=4)
+    app.add_url_rule("/reads", view_func=lambda: request.get_data(), methods=["POST"])
+    response = app.test_client().post(
+        "/reads",
+        input_stream=BytesIO(body),
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input_terminated": True},  # as servers set it
+    )
+    assert response.status_code == status
 
 
 def test_secret_that_is_missing_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
