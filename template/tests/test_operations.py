@@ -117,7 +117,8 @@ def test_secret_that_is_missing_stops_the_start(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(answers, "session", session, raising=False)
     app = bare_app()
     app.import_name = "app"
-    with pytest.raises(operations.SettingsError, match="SECRET_KEY: set FLASK_SECRET_KEY"):
+    message = "SECRET_KEY: set FLASK_SECRET_KEY.* tests/conftest.py"
+    with pytest.raises(operations.SettingsError, match=message):
         operations.init_app(app, app.extensions["cors_policy"])
     app.config["SECRET_KEY"] = "for tests only"
     operations.init_app(app, app.extensions["cors_policy"])

@@ -298,10 +298,10 @@ def reference(model: Any, mode: Any, schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def add(found: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Put schemas among the others. Raises ValueError if two of them have one name."""
+    """Put schemas among the others. Raises ClickException if two of them have one name."""
     for name, schema in found.items():
         if schemas.setdefault(name, schema) != schema:
-            raise ValueError(
-                f"give each model its own name: two are called {name}, or one of that name is both"
-                " written and read, with defaults that only what is read always has"
+            raise click.ClickException(
+                f"give each model its own name: two schemas are called {name}, of two classes, or"
+                " of what a client writes and what it reads"
             )

@@ -165,6 +165,7 @@ TEST_NOTES = """
 from io import BytesIO
 
 import pytest
+from click import ClickException
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
@@ -223,7 +224,7 @@ def test_models_of_one_name(client: FlaskClient) -> None:
 
     view = Operation({200: NewUser})(lambda: "")
     client.application.add_url_rule("/other", view_func=view)
-    with pytest.raises(ValueError, match="two are called NewUser"):
+    with pytest.raises(ClickException, match="two schemas are called NewUser"):
         document(client.application)
 """
 

@@ -67,8 +67,8 @@ def problems(app: Flask) -> Iterator[str]:
             yield f"{name}: write one of {', '.join(choices)}, not {config[name]!r}"
     if not config["SECRET_KEY"] and (module := session_user(app)):
         yield (
-            f"SECRET_KEY: set FLASK_SECRET_KEY, or write it into .env (.env.example says how):"
-            f" {module} uses the session, which it signs"
+            f"SECRET_KEY: set FLASK_SECRET_KEY, or write it into .env (.env.example says how);"
+            f" tests take it from tests/conftest.py: {module} uses the session, which it signs"
         )
 
 
