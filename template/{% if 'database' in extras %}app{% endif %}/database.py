@@ -1,5 +1,6 @@
 """The database: PostgreSQL where DATABASE_URL names it, else SQLite in the instance folder."""
 
+import logging
 import os
 import sqlite3
 from inspect import iscoroutinefunction
@@ -77,6 +78,8 @@ def init_app(app: Flask) -> None:
         close for close in app.teardown_appcontext_funcs if not is_async_close(close)
     ]
     alembic.init_app(app)
+    # It tells its context each time, which /health/ready would repeat all day.
+    logging.getLogger("alembic.runtime.migration").addFilter(is_about_a_migration)
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", set_up_sqlite)
@@ -85,6 +88,10 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(StaleDataError, overtaken)
     app.register_error_handler(IntegrityError, conflicting)
     app.before_request(check_migrations)
+
+
+def is_about_a_migration(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.INFO or record.getMessage().startswith("Running ")
 
 
 def engine_options(text: str) -> dict[str, Any]:
