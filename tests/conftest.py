@@ -167,14 +167,16 @@ def docker() -> "Docker":
 
 @pytest.fixture(scope="session")
 def deployed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Projects with the extras for deployment.
+    """Projects with the extras for deployment: no other, and every other.
 
     Compose names what it makes by a project's folder, which no other worker's has.
     """
+    from shapes import NAMES
+
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     extras = ["container", "kubernetes"]
     projects = {}
-    for name, chosen in {"smallest": extras, "full": ["database", *extras]}.items():
+    for name, chosen in {"smallest": extras, "full": NAMES}.items():
         projects[name] = tmp_path_factory.mktemp("deployed") / f"{name}-{worker}"
         copy(template, projects[name], {"project_name": "Bookshop API", "extras": chosen})
     return projects

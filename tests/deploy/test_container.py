@@ -1,6 +1,7 @@
 """The image, and Compose: built, started and stopped as shipped, by the README's commands."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -12,17 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import Chromium
+from chromium import Certificate, Chromium
 from containers import Docker, wait_for
+from proxied import behind_readmes_nginx
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
-ORIGIN, STRANGER = "http://localhost:5173", "http://evil.example:8080"
+ORIGIN, STRANGER = "https://app.example.com", "https://evil.example"
+
+
+def read_readme(project: Path) -> str:
+    return (project / "README.md").read_text(encoding="utf-8")
 
 
 def commands(project: Path, heading: str) -> list[str]:
     """Return the shell commands of the README under a heading."""
-    section = (project / "README.md").read_text().partition(f"\n## {heading}\n")[2]
+    section = read_readme(project).partition(f"\n## {heading}\n")[2]
     return section.partition("```sh\n")[2].partition("```")[0].strip().splitlines()
 
 
@@ -37,6 +43,8 @@ class Stack:
             self.port: int = listener.getsockname()[1]
         self.variables = {
             "PORT": str(self.port),
+            "FLASK_CORS_ORIGINS": ORIGIN,
+            "FLASK_PROXIES": "1",
             "FLASK_TRUSTED_HOSTS": "api.example.com, localhost",
             "REVISION": "abc123",
             "WEB_CONCURRENCY": "2",
@@ -104,20 +112,71 @@ async (api) => {
   return [...statuses, JSON.parse(updated.text).quantity];
 }
 """
-POST = """
-(url) => fetch(url, {method: "POST", body: "{}"}).then((it) => it.status, (error) => `${error}`)
+# What a page at another origin tries, and what it learns.
+ATTACK = """
+async ([api, item]) => {
+  const body = JSON.stringify({name: "Pen"}), headers = {"Content-Type": "application/json"};
+  const tries = [
+    [api + "/api/items", {method: "POST", headers, body}],
+    [api + "/api/items", {method: "POST", body}],
+    [api + "/api/items", {method: "POST", body, mode: "no-cors"}],
+    [api + item, {method: "PATCH", headers: {...headers, "If-Match": "*"}, body}],
+    [api + item, {method: "DELETE", headers: {"If-Match": "*"}}],
+    [api + item, {}],
+  ];
+  return Promise.all(tries.map((it) => fetch(...it).then(({status}) => status, () => "blocked")));
+}
 """
 
 
-def test_page_creates_reads_updates_and_deletes(stack: Stack, browser: Chromium) -> None:
-    api = f"http://localhost:{stack.port}"
+@pytest.fixture(scope="module")
+def secure_api(
+    stack: Stack, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("nginx")
+    with behind_readmes_nginx(folder, stack.port, certificate) as (_, secure, _):
+        yield f"https://api.example.com:{secure}"
+
+
+@pytest.mark.parametrize("way", ["the published port", "nginx with TLS"])
+def test_only_allowed_pages_create_read_update_and_delete(
+    stack: Stack, secure_api: str, browser: Chromium, way: str
+) -> None:
+    api = secure_api if way == "nginx with TLS" else f"http://localhost:{stack.port}"
     browser.open(ORIGIN)
     assert browser.tab.evaluate(CRUD, api) == [201, 200, 200, 204, 404, 4]
+    item = stack.ask("/api/items", method="POST", json={"name": "Pencil"}).headers["Location"]
     before = stack.ask("/api/items").data
     browser.open(STRANGER)
-    assert browser.tab.evaluate(POST, f"{api}/api/items") == "TypeError: Failed to fetch"
+    assert browser.tab.evaluate(ATTACK, [api, item]) == ["blocked"] * 6
     assert stack.ask("/api/items", STRANGER, "POST", json={"name": "Pen"}).status == 403
     assert stack.ask("/api/items").data == before
+
+
+# Python's --host-resolver-rules.
+RESOLVER = """
+import socket
+look_up = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *more, **options: look_up("127.0.0.1", *more, **options)
+"""
+
+
+def test_probe_finds_nothing_to_fix(
+    stack: Stack, secure_api: str, certificate: Certificate, tmp_path: Path
+) -> None:
+    """By the README's command, on the API behind the README's nginx."""
+    (tmp_path / "sitecustomize.py").write_text(RESOLVER)
+    (command,) = re.findall(
+        r"^FLASK_CORS_ORIGINS.+ flask cors probe .+", read_readme(stack.project), re.MULTILINE
+    )
+    checked = stack.docker.shell(
+        command.replace("https://api.example.com", secure_api),
+        stack.project,
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        PYTHONPATH=str(tmp_path),
+        SSL_CERT_FILE=str(certificate.authority),
+    )
+    assert checked.endswith("The deployed API keeps the policy here."), checked
 
 
 def test_settings_come_from_the_environment(stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""The rendered project behind a real nginx that has a server for each fault, to be probed."""
+"""A real nginx before an API: as the README configures it, or with a server for each fault."""
 
 import shutil
 import socket
@@ -11,10 +11,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import trustme
 from commands import Commands, Result, running_commands
 from conftest import ROOT, copy
+
+if TYPE_CHECKING:
+    from chromium import Certificate
 
 PAGE = "http://app.example:3000"
 SECURE_PAGE = "https://app.example"
@@ -152,32 +156,64 @@ http {{
     access_log off;
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    {servers}
+}}
+"""
+
+WITH_FAULTS = """
     proxy_set_header Host $http_host;
     upstream api {{ server unix:{folder}/api.sock; }}
     upstream down {{ server unix:{folder}/down.sock; }}
     upstream slow {{ server 127.0.0.1:{slow}; }}
     {maps}
     {servers}
-}}
 """
+
+README = (ROOT / "template/README.md.jinja").read_text(encoding="utf-8")
+
+
+def block_of(text: str) -> str:
+    return text.partition("```nginx\n")[2].partition("```")[0]
 
 
 @contextmanager
-def nginx(folder: Path, config: str, port: int) -> Iterator[None]:
+def nginx(folder: Path, servers: str, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """Run Debian's nginx, everything of it within a folder, as whatever user this is."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
     assert program, "nginx is not installed: apt-get install nginx-light"
-    (folder / "nginx.conf").write_text(config)
+    (folder / "nginx.conf").write_text(CONFIG.format(servers=servers))
     log = folder / "error.log"
     command = [program, "-p", str(folder), "-c", "nginx.conf", "-e", str(log)]
-    with running(command, folder, lambda: answers(port), log):
-        yield
+    with running(command, folder, lambda: answers(port), log) as process:
+        yield process
+
+
+@contextmanager
+def behind_readmes_nginx(
+    folder: Path, api: int, certificate: "Certificate", pause: str = "75s"
+) -> Iterator[tuple["subprocess.Popen[bytes]", int, int]]:
+    """Run nginx by the README's block before the API's port. Yields it, and its ports for https
+    and http. `pause` is the longest in an answer."""
+    secure, plain = free_ports(2)
+    block = block_of(README)
+    for shipped, here in {
+        "listen 443": f"listen 127.0.0.1:{secure}",
+        "listen 80": f"listen 127.0.0.1:{plain}",
+        "/etc/ssl/api.example.com.pem": str(certificate.path),
+        "/etc/ssl/api.example.com.key": str(certificate.path),
+        "http://127.0.0.1:8000": f"http://127.0.0.1:{api}",
+        "proxy_read_timeout 75s": f"proxy_read_timeout {pause}",
+    }.items():
+        assert shipped in block
+        block = block.replace(shipped, here)
+    with nginx(folder, block, secure) as process:
+        yield process, secure, plain
 
 
 @contextmanager
 def running(
     command: list[str], folder: Path, ready: Callable[[], bool], log: Path
-) -> Iterator[None]:
+) -> Iterator["subprocess.Popen[bytes]"]:
     with log.open("a") as output:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
     try:
@@ -185,7 +221,7 @@ def running(
         while not ready():
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait()
@@ -331,7 +367,7 @@ def probing(template: Path) -> Iterator[Probe]:
         )
         text = "\n".join(servers).replace("{none}", str(ports["none"]))
         slow = stack.enter_context(listening(None))
-        config = CONFIG.format(folder=folder, slow=slow, maps=ORIGINS, servers=text)
+        config = WITH_FAULTS.format(folder=folder, slow=slow, maps=ORIGINS, servers=text)
         api = [sys.executable, "-m", "gunicorn", f"--bind=unix:{folder}/api.sock"]
         api += ["--limit-request-line=4094", "deployed:app"]  # less than nginx takes
         log = folder / "api.log"

@@ -1,14 +1,12 @@
 """The start command: what it makes of hostile clients and failing views, alone and behind nginx."""
 
 import json
-import shutil
 import socket
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from faults import (
     serving,
     upgraded,
 )
+from proxied import README, behind_readmes_nginx, block_of
 
 START = [sys.executable, "-m", "gunicorn", "faulty:app"]
 FLASK_RUN = [sys.executable, "-m", "flask", "--app", "dev", "run", "--port={port}"]
@@ -150,22 +149,6 @@ def test_other_servers_serve_it(project: Path, name: str) -> None:
 
 # Behind nginx, as the README's block configures it
 
-README = (ROOT / "template/README.md.jinja").read_text(encoding="utf-8")
-CONFIG = """
-daemon off; master_process off; pid nginx.pid;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-    {block}
-}}
-"""
-
-
-def block_of(text: str) -> str:
-    return text.partition("```nginx\n")[2].partition("```")[0]
-
 
 def test_docs_and_readme_have_the_same_block() -> None:
     assert block_of(README) == block_of((ROOT / "docs/deploy.md").read_text(encoding="utf-8"))
@@ -185,47 +168,6 @@ class Proxied(Server):
         return client
 
 
-@contextmanager
-def nginx(folder: Path, api: int, certificate: Certificate) -> Iterator[tuple[Proxied, int]]:
-    """Run nginx before the API's port. Yields it, and its port for plain http."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    assert program, "nginx is not installed: apt-get install nginx-light"
-    with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("127.0.0.1", 0)) as two,
-    ):
-        secure, plain = one.getsockname()[1], two.getsockname()[1]
-    block = block_of(README)
-    for shipped, here in {
-        "listen 443": f"listen 127.0.0.1:{secure}",
-        "listen 80": f"listen 127.0.0.1:{plain}",
-        "/etc/ssl/api.example.com.pem": str(certificate.path),
-        "/etc/ssl/api.example.com.key": str(certificate.path),
-        "http://127.0.0.1:8000": f"http://127.0.0.1:{api}",
-        "proxy_read_timeout 75s": "proxy_read_timeout 500ms",
-    }.items():
-        assert shipped in block
-        block = block.replace(shipped, here)
-    folder.mkdir()
-    (folder / "nginx.conf").write_text(CONFIG.format(block=block))
-    log = folder / "error.log"
-    process = subprocess.Popen(
-        [program, "-p", str(folder), "-c", "nginx.conf", "-e", str(log)], cwd=folder
-    )
-    try:
-        deadline = time.monotonic() + 10
-        while True:
-            with closing(socket.socket()) as client:
-                if client.connect_ex(("127.0.0.1", secure)) == 0:
-                    break
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-        yield Proxied(process, secure, certificate.authority), plain
-    finally:
-        process.terminate()
-        process.wait()
-
-
 @pytest.fixture(scope="module")
 def proxied(
     project: Path, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
@@ -233,9 +175,11 @@ def proxied(
     log = project / "behind.log"
     with (
         serving(project, START, log, {"FLASK_PROXIES": "1"}) as server,
-        nginx(tmp_path_factory.mktemp("nginx") / "x", server.address[1], certificate) as proxy,
+        behind_readmes_nginx(
+            tmp_path_factory.mktemp("nginx"), server.address[1], certificate, "500ms"
+        ) as (process, secure, plain),
     ):
-        yield proxy
+        yield Proxied(process, secure, certificate.authority), plain
 
 
 def test_app_knows_the_address_that_was_asked_for(proxied: tuple[Proxied, int]) -> None:
