@@ -51,6 +51,11 @@ def pytest_configure() -> None:
             tempfile.tempdir = None  # it was worked out before
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait, for containers, browsers and servers."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session", autouse=True)
 def clean_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Hide the user's settings of Copier, git and Flask, which could supply answers."""

@@ -44,8 +44,17 @@ def uv(*arguments: str | Path, environment: Path) -> None:
     subprocess.run([program, *arguments, "--quiet"], env=variables, check=True)
 
 
-@pytest.mark.parametrize("extras", [[], ["database"]])
-@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
+@pytest.mark.parametrize(
+    ("version", "extras"),
+    [
+        ("3.10", []),
+        ("3.11", []),
+        ("3.12", []),
+        ("3.13", []),
+        ("3.10", ["database"]),
+        ("3.13", ["database"]),
+    ],
+)
 def test_install_and_tests(render: Render, version: str, extras: list[str]) -> None:
     python = interpreter(version)
     project = render(extras=extras)
