@@ -231,11 +231,12 @@ def update(project: Path, *, vcs_ref: VcsRef | str = VcsRef.CURRENT, **answers: 
 
 
 def run_tests(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a rendered project's own tests as its owner would, whose machine sets no CI."""
+    """Run a rendered project's own tests as its owner would: without CI, and our plugins."""
+    env = {name: value for name, value in os.environ.items() if name != "CI"}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
         cwd=project,
-        env={name: value for name, value in os.environ.items() if name != "CI"},
+        env={**env, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
     )
