@@ -20,20 +20,35 @@ FLOOR = {
     "template/{{_copier_conf.answers_file}}.jinja": "{{ _copier_answers | to_nice_yaml }}\n",
 }
 Times = tuple[list[tuple[float, float]], list[tuple[float, float]]]
+# Other scaffolders: how each makes a project in api/ without questions, and how uv installs it.
+OTHERS = {
+    "brupy": (
+        ["new", "api", "--framework=flask", "--template=rest-api", "--yes", "--no-remember"]
+        + ["--no-docker", "--no-git", "--no-install"],
+        ["sync", "--quiet"],
+    ),
+    "snapstack": (
+        ["create", "api", "--framework=flask", "--db=sqlite", "--pm=uv", "--tests", "--no-auth"]
+        + ["--no-docker", "--no-ci", "--no-preview", "--no-validate"],
+        ["sync", "--quiet", "--extra=dev"],
+    ),
+}
 UPDATE = ("update", "--vcs-ref=:current:", "--defaults", "--quiet")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=11)
+    parser.add_argument("--only-tests", action="store_true", help="only the way to green tests")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=in_memory()) as name:
         folder = Path(name)
         isolate(folder)
         ours, floor = this_template(folder / "ours"), floor_template(folder / "floor")
-        compare("copy", *copies(folder, ours, floor, options.turns))
-        compare("update", *updates(folder, ours, floor, options.turns))
-        to_green_tests(folder, ours)
+        if not options.only_tests:
+            compare("copy", *copies(folder, ours, floor, options.turns))
+            compare("update", *updates(folder, ours, floor, options.turns))
+        to_green_tests(folder, ours, turns=3)
 
 
 def in_memory() -> str | None:
@@ -135,50 +150,67 @@ def compare(
     )
 
 
-def to_green_tests(folder: Path, ours: Path) -> None:
-    """Go the two ways of a new user twice, and print the second time: the caches are warm then."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    uv = shutil.which("uv", path=path) or sys.exit("uv is not installed: pip install uv")
-    ways = {
-        "pip": (
-            [sys.executable, "-m", "venv", ".venv"],
-            [".venv/bin/python", "-m", "pip", "install", "--quiet"],
-            [".venv/bin/python", "-m", "pytest", "-q"],
-        ),
-        "uv": (
-            [uv, "venv", "--quiet", "--python", sys.executable],
-            [uv, "pip", "install", "--quiet"],
-            [uv, "run", "--no-project", "pytest", "-q"],
-        ),
-    }
+def to_green_tests(folder: Path, ours: Path, turns: int) -> None:
+    """Go the ways that READMEs give. The first turn, which fills the caches, is not counted."""
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    uv = shutil.which("uv") or sys.exit("uv is not installed: pip install uv")
     # An environment that is active would be the one that uv installs into.
     environment = {key: text for key, text in os.environ.items() if key != "VIRTUAL_ENV"}
-    for tool, (venv, install, pytest) in ways.items():
-        for turn in range(2):
-            project = folder / f"{tool}-{turn}"
-            project.mkdir()
-            steps = {
-                "render": [sys.executable, "-m", "copier", "copy", "--defaults", "--quiet"]
-                + [str(ours), str(project)],
-                "venv": venv,
-                "install": [*install, "-r", "requirements-dev.txt"],
-                "pytest": pytest,
-            }
-            took, output = time_steps(steps, project, environment)
-        passed = re.findall(r"[0-9]+ passed", output)[-1]
-        shown = ", ".join(f"{name} {seconds:.1f}" for name, seconds in took.items())
-        total = sum(took.values())
-        print(f"to green tests by {tool:4}{total:5.1f} s ({shown}), {passed}", flush=True)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    environment |= {"UV_CACHE_DIR": str(folder / "cache"), "UV_PYTHON": version}
+    copy = [sys.executable, "-m", "copier", "copy", "--defaults", "--quiet", str(ours)]
+    by_uv = {
+        "venv": [uv, "venv", "--quiet"],
+        "install": [uv, "pip", "install", "--quiet", "-r", "requirements-dev.txt"],
+        "pytest": [uv, "run", "--no-project", "pytest", "-q"],
+    }
+    python = ".venv/bin/python"
+    ways = {
+        "ours": {"render": [*copy, "api"], **by_uv},
+        "ours, database": {"render": [*copy, "-d", "extras=[database]", "api"], **by_uv},
+        "ours, by pip": {
+            "render": [*copy, "api"],
+            "venv": [sys.executable, "-m", "venv", ".venv"],
+            "install": [python, "-m", "pip", "install", "--quiet", "-r", "requirements-dev.txt"],
+            "pytest": [python, "-m", "pytest", "-q"],
+        },
+    }
+    for name, (create, install) in OTHERS.items():
+        scaffolder = folder / name
+        subprocess.run([uv, "venv", "--quiet", scaffolder], env=environment, check=True)
+        command = [uv, "pip", "install", "--quiet", "--python", scaffolder, name]
+        subprocess.run(command, env=environment, check=True)
+        ways[name] = {
+            "render": [str(scaffolder / "bin" / name), *create],
+            "install": [uv, *install],
+            "pytest": [uv, "run", "pytest", "-q"],
+        }
+    took: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    passed = {}
+    for turn in range(turns + 1):
+        for name, steps in ways.items():
+            empty = folder / f"{name}-{turn}"
+            empty.mkdir()
+            seconds, output = time_steps(steps, empty, environment)
+            took[name].append(seconds)
+            passed[name] = re.findall(r"[0-9]+ passed", output)[-1]
+            shutil.rmtree(empty)
+    print("to green tests, in seconds:")
+    for name, counted in ((name, times[1:]) for name, times in took.items()):
+        parts = ", ".join(f"{step} {median(t[step] for t in counted):.2f}" for step in counted[0])
+        total = median(sum(times.values()) for times in counted)
+        print(f"{name:16}{total:6.2f} ({parts}), {passed[name]}", flush=True)
 
 
 def time_steps(
-    steps: dict[str, list[str]], project: Path, environment: dict[str, str]
+    steps: dict[str, list[str]], empty: Path, environment: dict[str, str]
 ) -> tuple[dict[str, float], str]:
     """Return the seconds that each command takes, and what the last one prints."""
     took, output = {}, ""
     for name, command in steps.items():
         start = time.perf_counter()
-        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+        folder = empty if name == "render" else empty / "api"
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         took[name] = time.perf_counter() - start
         if done.returncode:
             sys.exit(f"{name} failed:\n{done.stdout}{done.stderr}")
