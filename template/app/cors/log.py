@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .policy import Policy
-from .protection import is_foreign
+from .protection import NOT_ALLOWED, is_foreign, not_listed
 from .rules import show
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ class CorsLog:
         method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
         names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")
         if not allowed:
-            reason = "the origin is not allowed"
+            reason = NOT_ALLOWED
         elif not policy.allows_method(method):
-            reason = f"the method is not among {', '.join(policy.methods)}"
+            reason = not_listed(policy)
         elif (name := missing_header(policy, names)) is not None:
             reason = f"the header {name} is not allowed"
         else:
@@ -55,14 +55,9 @@ class CorsLog:
         self.blocked(environ, method, reason)
         return True
 
-    def request(self, environ: "WSGIEnvironment", policy: Policy, allowed: bool) -> None:
-        """Log a request of which the policy does not allow the origin or the credentials."""
-        if not allowed:
-            reason = "the origin is not allowed"
-        elif "HTTP_COOKIE" in environ and not policy.supports_credentials:
-            reason = "credentials are not allowed"
-        else:
-            return
+    def request(self, environ: "WSGIEnvironment", allowed: bool) -> None:
+        """Log a request of which the policy does not allow the origin or, if so, its cookies."""
+        reason = "credentials are not allowed" if allowed else NOT_ALLOWED
         self.blocked(environ, environ["REQUEST_METHOD"], reason)
 
     def blocked(self, environ: "WSGIEnvironment", method: str, reason: str) -> None:

@@ -67,7 +67,7 @@ class Middleware:
             may = allowed and ("HTTP_COOKIE" not in environ or answers.policy.supports_credentials)
             if not may:
                 notes["verdict"] = "denied" if is_foreign(environ) else "same-origin"
-                self.log.request(environ, answers.policy, allowed)
+                self.log.request(environ, allowed)
         return self.respond(environ, start_response, ours, allowed)
 
     def preflight(

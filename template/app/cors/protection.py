@@ -36,11 +36,15 @@ def refusal(environ: "WSGIEnvironment", policy: Policy, allowed: bool) -> str | 
     if (allowed and policy.allows_method(method)) or not is_foreign(environ):
         return None
     if allowed:
-        return f"the method is not among {', '.join(policy.methods)}"
+        return not_listed(policy)
     return NOT_ALLOWED
 
 
 NOT_ALLOWED = "the origin is not allowed"
+
+
+def not_listed(policy: Policy) -> str:
+    return f"the method is not among {', '.join(policy.methods)}"
 
 
 def is_websocket(environ: "WSGIEnvironment") -> bool:
