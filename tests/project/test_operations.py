@@ -348,7 +348,12 @@ def test_other_hosts_are_refused_where_some_are_trusted(project: Path, tmp_path:
             "TRUSTED_HOSTS: write .acme.test, not '*.acme.test'",
         ),
         ({"FLASK_LOG_LEVEL": "loud"}, "LOG_LEVEL: write one of DEBUG, INFO, "),
+        ({"FLASK_LOG_LEVEL": "info"}, "LOG_LEVEL: write INFO, not 'info'"),
+        ({"FLASK_LOG_LEVEL": "warn"}, "LOG_LEVEL: write WARNING, not 'warn'"),
         ({"FLASK_LOG_FORMAT": "xml"}, "LOG_FORMAT: write one of json, text, not 'xml'"),
+        ({"FLASK_LOG_FORMAT": "JSON"}, "LOG_FORMAT: write json, not 'JSON'"),
+        ({"FLASK_MAX_CONTENT_LENGTH": "1MB"}, "MAX_CONTENT_LENGTH: write 1000000, not '1MB'"),
+        ({"FLASK_MAX_CONTENT_LENGTH": "-1"}, "MAX_CONTENT_LENGTH: write 1000000, not -1"),
     ],
 )
 def test_setting_that_is_wrong_stops_the_start(

@@ -10,6 +10,8 @@ from click import ClickException
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 
+from ..cors.policy import closest
+
 # What `flask cors show` and the first line of the log report, beside the policy.
 SHOWN = (
     "PROXIES",
@@ -62,9 +64,15 @@ def problems(app: Flask) -> Iterator[str]:
         yield f"TRUSTED_HOSTS: write api.example.com, not {hosts!r}: it lists the API's hosts"
     else:
         yield from map(host_problem, (host for host in hosts or () if not is_host(host)))
-    for name, choices in (("LOG_LEVEL", LEVELS), ("LOG_FORMAT", FORMATS)):
+    limit = config["MAX_CONTENT_LENGTH"]
+    if limit is not None and (type(limit) is not int or limit < 0):
+        yield f"MAX_CONTENT_LENGTH: write 1000000, not {limit!r}: it is a number of bytes"
+    for name, choices, case in (
+        ("LOG_LEVEL", LEVELS, str.upper),
+        ("LOG_FORMAT", FORMATS, str.lower),
+    ):
         if config[name] not in choices:
-            yield f"{name}: write one of {', '.join(choices)}, not {config[name]!r}"
+            yield f"{name}: write {closest(case(str(config[name])), choices)}, not {config[name]!r}"
     if not config["SECRET_KEY"] and (module := session_user(app)):
         yield (
             f"SECRET_KEY: set FLASK_SECRET_KEY, or write it into .env (.env.example says how);"
