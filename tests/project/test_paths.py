@@ -1,5 +1,6 @@
 """Paths with a policy of their own: the longest prefix by whole segments decides."""
 
+import json
 from typing import Any
 
 import pytest
@@ -98,12 +99,12 @@ def test_path_counts_from_the_root_of_the_host() -> None:
 @pytest.mark.parametrize(
     ("paths", "problem"),
     [
-        (3, "CORS_PATHS: write {'/api/public': {'origins': ['any'], 'methods': ['GET']}}, not 3"),
+        (3, 'CORS_PATHS: write {"/api/public": {"origins": ["any"], "methods": ["GET"]}}, not 3'),
         ({"api": {}}, "['api']: write a path that starts with a slash"),
         ({"/": {}}, "['/']: change the policy itself"),
         ({"/users/<id>/public": {}}, "write the start of a path, such as /api/public"),
         ({"/a?b": {}}, "write the start of a path"),
-        ({"/a": 3}, "['/a']: write a dict such as {'methods': ['GET']}, not 3"),
+        ({"/a": 3}, '[\'/a\']: write a dict such as {"methods": ["GET"]}, not 3'),
         ({"/a": {"orgins": []}}, "['/a']: write origins, not 'orgins'"),
         ({"/a": {"origins": ["a.example"]}}, "['/a']: origins: write https://a.example, not"),
         (
@@ -117,6 +118,14 @@ def test_wrong_entry_is_refused_by_its_name(paths: Any, problem: str) -> None:
         cors.Policy.from_config(POLICY | {"CORS_PATHS": paths})
     (found,) = caught.value.problems
     assert problem in found
+
+
+def test_what_the_message_says_to_write_can_be_written_into_the_environment() -> None:
+    with pytest.raises(cors.PolicyError) as caught:
+        cors.Policy.from_config(POLICY | {"CORS_PATHS": "{/api"})
+    example = caught.value.problems[0].partition("write ")[2].partition(", not ")[0]
+    policy = cors.Policy.from_config(POLICY | {"CORS_PATHS": json.loads(example)})
+    assert policy.for_path("/api/public").is_public
 
 
 def test_many_slashes_cost_little() -> None:

@@ -17,4 +17,6 @@ def init_app(app: Flask, policy: Policy, flask_cors: CORS) -> None:
     """Put the policy in force; call it last, so that nothing is around the middleware."""
     app.extensions["cors_policy"] = policy
     propagates = bool(app.config["PROPAGATE_EXCEPTIONS"])
-    app.wsgi_app = Middleware(app.wsgi_app, policy, flask_cors, propagates)  # type: ignore
+    app.wsgi_app = Middleware(  # type: ignore[method-assign]
+        app.wsgi_app, policy, flask_cors, propagates
+    )

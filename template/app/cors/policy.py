@@ -15,7 +15,8 @@ from .environment import SETTINGS
 from .origins import compile_wildcards, credentials_problem
 from .parse import PARSERS
 
-EXAMPLE = "{'/api/public': {'origins': ['any'], 'methods': ['GET']}}"
+# As Python and as JSON: the setting can be in a file, and in the environment.
+EXAMPLE = '{"/api/public": {"origins": ["any"], "methods": ["GET"]}}'
 
 # Fetch, section 2.2.1, "CORS-safelisted method": a browser sends these without asking first.
 SAFELISTED_METHODS = ("GET", "HEAD", "POST")
@@ -203,7 +204,7 @@ def path_problems(path: Any, parts: Any) -> list[str]:
     if re.search(r"[<>{}*?#%:]|//|/\.", path):
         return ["write the start of a path, such as /api/public: it has no variables and no query"]
     if not isinstance(parts, dict):
-        return [f"write a dict such as {{'methods': ['GET']}}, not {parts!r}"]
+        return [f'write a dict such as {{"methods": ["GET"]}}, not {parts!r}']
     return [
         f"write {closest(name, PARSERS)}, not {name!r}: no part of a policy is called so"
         for name in parts
