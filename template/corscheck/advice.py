@@ -112,11 +112,20 @@ class InForce:
         return f"the policy of {self.path}" if self.path else "the policy"
 
 
-def in_force(app: Flask, url: str) -> InForce:
+def policy_for(app: Flask, url: str) -> Policy:
     """Return the policy that the path of a URL goes by."""
     whole: Policy = app.extensions["cors_policy"]
-    parts = urlsplit(url)
-    path = unquote(parts.path, errors="replace")
+    return whole.for_path(path_of(url))
+
+
+def path_of(url: str) -> str:
+    return unquote(urlsplit(url).path)
+
+
+def in_force(app: Flask, url: str) -> InForce:
+    """Return the policy that the path of a URL goes by, and where it is set."""
+    whole: Policy = app.extensions["cors_policy"]
+    path = path_of(url)
     paths = app.config.get("CORS_PATHS") or {}
     written = {entry.rstrip("/"): entry for entry in paths}
     entries = {entry: written.get(entry, entry) for entry in whole.paths}
@@ -126,7 +135,7 @@ def in_force(app: Flask, url: str) -> InForce:
         answered=without_environment(app, whole),
         path=longest_prefix(entries, path) or "",
         paths=paths,
-        is_deployed=not LOOPBACK_HOST.match(parts.hostname or "localhost"),
+        is_deployed=not LOOPBACK_HOST.match(urlsplit(url).hostname or "localhost"),
     )
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import click
 from flask import Flask
 
 from app.cors import Policy
 
+from .advice import policy_for
 from .browser import PageRequest, Send
 from .network import Unreachable, sender
 from .probe import STRANGER
@@ -122,7 +123,7 @@ def places(app: Flask, url: str, send: Send) -> list[Place]:
     if urlsplit(url).path in ("", "/") and whole.for_path(HEALTH) is whole:
         # Where the API has a route, its answer differs from a proxy's 404.
         url = urljoin(url, HEALTH) if app.url_map.bind("").test(HEALTH, "GET") else url
-    found = {url: whole.for_path(unquote(urlsplit(url).path))}
+    found = {url: policy_for(app, url)}
     for path, policy in whole.paths.items():
         found.setdefault(urljoin(url, quote(path)), policy)
     return [Place(where, policy, send) for where, policy in found.items()]
@@ -143,8 +144,8 @@ def steps_without_route(
     """Yield what is tried for the whole API at a path where no code of the app's runs."""
     url, path = place.url, urlsplit(place.url).path
     path = f"{path.rstrip('/').removesuffix(HEALTH)}{NO_ROUTE}"
-    policy = app.extensions["cors_policy"].for_path(unquote(path))
-    place = Place(urljoin(url, path), policy, place.send)
+    place = Place(urljoin(url, path), policy_for(app, path), place.send)
+    policy = place.policy
     if policy.allows_method("GET"):
         yield Step(url, "path without a route", partial(check_not_found, place))
     routes = app.url_map.bind("")

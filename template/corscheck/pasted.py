@@ -12,7 +12,7 @@ from flask import Flask
 
 from app.cors import Policy, rules
 
-from .advice import in_force
+from .advice import policy_for
 from .arguments import (
     TakesCurl,
     check_other_origin,
@@ -114,7 +114,7 @@ def asked(
             headers += (page_header(said.header),)
     target = target or ask("URL", path_or_url)
     url = urljoin(own_url(app), read_as(path_or_url, "PATH", target))
-    origin = origin or only_origin(in_force(app, url).policy) or ask("origin", page_origin)
+    origin = origin or only_origin(policy_for(app, url)) or ask("origin", page_origin)
     origin = read_as(page_origin, "--origin", origin)
     default = None if said and said.block is Block.METHOD else "GET"
     method = method or ask("method", page_method, default)

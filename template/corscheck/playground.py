@@ -19,7 +19,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from app.cors.middleware import REFUSED
 from app.cors.origins import is_loopback, split_origin
 
-from .advice import Advice, InForce, change, in_force
+from .advice import Advice, InForce, change, in_force, policy_for
 from .browser import DEFAULT_PORTS, PageRequest
 from .console import Said
 from .explain import OtherHost, about_place, as_text, explain
@@ -185,17 +185,17 @@ def paths(app: Flask) -> list[str]:
 
 
 def page_html(app: Flask, api: str, token: str) -> str:
-    of_routes = paths(app)
-    methods = list(dict.fromkeys((*METHODS, *in_force(app, PATH).policy.methods)))
+    policies = {path: policy_for(app, path) for path in paths(app)}
+    methods = list(dict.fromkeys((*METHODS, *policies[PATH].methods)))
     data = {
         "api": api,
         "token": token,
-        "paths": of_routes,
+        "paths": list(policies),
         "refused": REFUSED,
         "methods": methods,
         "listed": {
-            path: [one for one in methods if in_force(app, path).policy.allows_method(one)]
-            for path in of_routes
+            path: [one for one in methods if policy.allows_method(one)]
+            for path, policy in policies.items()
         },
     }
     html = Path(__file__).with_name("playground.html").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from werkzeug.http import parse_cache_control_header
 
 from app.cors import Policy, init_app, rules
 
-from .advice import Advice, in_force, refusal
+from .advice import Advice, policy_for, refusal
 from .browser import (
     LOOPBACK_HOST,
     PageRequest,
@@ -44,7 +44,7 @@ def probe(app: Flask, url: str, request: PageRequest, timeout: float) -> Explana
     own = [sent.url for sent in outcome.exchanges if urlsplit(sent.url).netloc == host]
     url_here = own[-1] if own else url
     local = advice_here(app, url_here, request)
-    policy = in_force(app, url_here).policy
+    policy = policy_for(app, url_here)
     refused = refusal(outcome.exchanges[-1], policy) if outcome.exchanges else None
     is_allowed = outcome.allowed and refused is None
     advice = None if is_allowed else proxy_advice(request, outcome, local)
