@@ -7,7 +7,7 @@ from werkzeug.http import parse_list_header
 from app.cors import rules
 
 from .advice import Advice, refusal_in
-from .browser import REDIRECTS, Block, Exchange, Outcome, PageRequest, Response
+from .browser import Block, Exchange, Outcome, PageRequest, Response, redirect_location
 
 # What a server rejects before any app sees it, and what to do.
 SERVER_STATUS = {
@@ -83,10 +83,8 @@ def redirect_fault(outcome: Outcome) -> str | None:
 
 
 def redirect_target(sent: Exchange) -> str | None:
-    location = sent.response.get("location")
-    if location is None or sent.response.status not in REDIRECTS:
-        return None
-    return urljoin(sent.url, location)
+    location = redirect_location(sent.response)
+    return None if location is None else urljoin(sent.url, location)
 
 
 def redirected(url: str, target: str, preflight: bool) -> str:
