@@ -271,11 +271,13 @@ def normalize_method(method: str) -> str:
 def page_headers(request: PageRequest) -> Headers:
     """Return the headers that the browser lets the page set (section 2.2.2)."""
     return tuple(
-        (name, value)
-        for name, value in request.headers
-        if name.lower() not in FORBIDDEN_REQUEST_HEADERS
-        and not name.lower().startswith(FORBIDDEN_PREFIXES)
+        (name, value) for name, value in request.headers if not is_forbidden_header(name.lower())
     )
+
+
+def is_forbidden_header(name: str) -> bool:
+    """Section 2.2.2, "forbidden request-header"."""
+    return name in FORBIDDEN_REQUEST_HEADERS or name.startswith(FORBIDDEN_PREFIXES)
 
 
 def preflight_headers(request: PageRequest) -> Headers | None:

@@ -7,7 +7,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import NoReturn
 
-from .browser import FORBIDDEN_PREFIXES, FORBIDDEN_REQUEST_HEADERS, Headers
+from .browser import Headers, is_forbidden_header
 
 # What a browser adds to each request, and copies, but a page's code did not set.
 BROWSERS_OWN = (
@@ -113,6 +113,4 @@ def split_header(line: str) -> tuple[str, str]:
 
 def is_pages(name: str, is_browsers: bool) -> bool:
     """Return whether the code of a page set a header, in lower case, rather than the browser."""
-    if name in FORBIDDEN_REQUEST_HEADERS or name.startswith(FORBIDDEN_PREFIXES):
-        return False
-    return not (is_browsers and name in BROWSERS_OWN)
+    return not (is_forbidden_header(name) or (is_browsers and name in BROWSERS_OWN))
