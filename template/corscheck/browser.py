@@ -394,9 +394,13 @@ def check_preflight(request: PageRequest, response: Response) -> Verdict:
 
 def list_of_tokens(value: str | None) -> list[str] | None:
     """Return the items of a header, None if one is not a token (section 2.2.2, "extract")."""
-    items = [item.strip(" \t") for item in (value or "").split(",")]
-    items = [item for item in items if item]
-    return items if all(TOKEN.match(item) for item in items) else None
+    items = list_items(value)
+    return items if all(map(TOKEN.match, items)) else None
+
+
+def list_items(value: str | None) -> list[str]:
+    items = (item.strip(" \t") for item in (value or "").split(","))
+    return [item for item in items if item]
 
 
 def readable_headers(request: PageRequest, response: Response) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from .browser import TOKEN, Block, Outcome, PageRequest
+from .browser import TOKEN, Block, Outcome, PageRequest, list_items
 
 # What is around the cause, and each cause. As of Chrome 156, Firefox 153
 # and Safari 26 (WebKitGTK 2.50).
@@ -188,8 +188,7 @@ def in_safari(outcome: Outcome, request: PageRequest, api: str, values: dict[str
 
 
 def malformed_item(value: str | None) -> str:
-    items = [item.strip(" \t") for item in (value or "").split(",")]
-    return next((item for item in items if item and not TOKEN.match(item)), "")
+    return next((item for item in list_items(value) if not TOKEN.match(item)), "")
 
 
 @dataclass(frozen=True)
