@@ -18,12 +18,12 @@ from app.cors.parse import PARSERS
 from app.cors.policy import longest_prefix
 
 from .browser import (
-    LOOPBACK_HOST,
     Block,
     Exchange,
     Outcome,
     PageRequest,
     Response,
+    is_loopback_url,
     normalize_method,
     page_headers,
     preflight_headers,
@@ -135,7 +135,7 @@ def in_force(app: Flask, url: str) -> InForce:
         answered=without_environment(app, whole),
         path=longest_prefix(entries, path) or "",
         paths=paths,
-        is_deployed=not LOOPBACK_HOST.match(urlsplit(url).hostname or "localhost"),
+        is_deployed=bool(urlsplit(url).netloc) and not is_loopback_url(url),
     )
 
 

@@ -224,9 +224,13 @@ def fetch(url: str, request: PageRequest, send: Send) -> Outcome:
 
 def is_mixed_content(page: str, url: str) -> bool:
     """Mixed Content, "Should fetching request be blocked as mixed content?"."""
-    target = urlsplit(url)
-    plain = target.scheme == "http" and not LOOPBACK_HOST.match(target.hostname or "")
+    plain = urlsplit(url).scheme == "http" and not is_loopback_url(url)
     return plain and page.startswith("https:")
+
+
+def is_loopback_url(url: str) -> bool:
+    """Secure Contexts, section 3.1: whether a URL is of this machine."""
+    return LOOPBACK_HOST.match(urlsplit(url).hostname or "") is not None
 
 
 def redirect_location(response: Response) -> str | None:

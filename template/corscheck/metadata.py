@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from publicsuffixlist import PublicSuffixList
 
-from .browser import LOOPBACK_HOST, Headers, Response, Send, http_origin
+from .browser import Headers, Response, Send, http_origin, is_loopback_url
 
 
 def with_metadata(send: Send, page: str) -> Send:
@@ -27,8 +27,7 @@ def with_metadata(send: Send, page: str) -> Send:
 
 def metadata(page: str, urls: list[str]) -> Headers:
     """Section 2: browsers send these to https and to this machine, and to nobody else."""
-    url = urlsplit(urls[-1])
-    if url.scheme != "https" and not LOOPBACK_HOST.match(url.hostname or ""):
+    if urlsplit(urls[-1]).scheme != "https" and not is_loopback_url(urls[-1]):
         return ()
     return (
         ("Sec-Fetch-Dest", "empty"),

@@ -14,11 +14,11 @@ from app.cors import Policy, init_app, rules
 
 from .advice import Advice, policy_for, refusal
 from .browser import (
-    LOOPBACK_HOST,
     PageRequest,
     Response,
     Send,
     fetch,
+    is_loopback_url,
     page_headers,
     preflight_headers,
 )
@@ -49,7 +49,7 @@ def probe(app: Flask, url: str, request: PageRequest, timeout: float) -> Explana
     is_allowed = outcome.allowed and refused is None
     advice = None if is_allowed else proxy_advice(request, outcome, local)
     warnings = []
-    is_here = LOOPBACK_HOST.match(urlsplit(url).hostname or "")
+    is_here = is_loopback_url(url)
     if outcome.allowed and not is_here and (prompt := local_network(request.origin, url)):
         warnings.append(prompt)
     if local is not None and local is not advice:

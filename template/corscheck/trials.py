@@ -12,7 +12,6 @@ from app.cors.origins import is_loopback, split_origin
 
 from .advice import METHODS, refusal, refusal_in
 from .browser import (
-    LOOPBACK_HOST,
     REDIRECTS,
     Block,
     Exchange,
@@ -26,6 +25,7 @@ from .browser import (
     cors_check,
     fetch,
     http_origin,
+    is_loopback_url,
     is_mixed_content,
     list_of_tokens,
     preflight_headers,
@@ -59,7 +59,7 @@ class Place:
     @property
     def pages(self) -> list[str]:
         """The policy's origins, but for those of this machine if the API is on another."""
-        is_here = LOOPBACK_HOST.match(urlsplit(self.url).hostname or "")
+        is_here = is_loopback_url(self.url)
         return [one for one in self.policy.origins if is_here or not is_local(one)]
 
     @property
