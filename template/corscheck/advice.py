@@ -219,17 +219,24 @@ def other_cause(found: InForce, request: PageRequest, outcome: Outcome, refused:
         return "the redirects form a loop: end it"
     if block is Block.REDIRECT_URL:
         return f"no cross-origin request may go to {value}: correct the Location header"
-    last = outcome.exchanges[-1]
-    if ("Origin", request.origin) not in last.headers:
-        return (
-            f"{outcome.exchanges[0].url} redirects to another origin, so a browser sends"
-            f" Origin: null, which no API should allow: have the page call {last.url} directly"
-        )
+    if lost := lost_origin(request, outcome):
+        return lost
     if refused:
         return f"{found.name} allows this request, but not as it is after the redirect"
     return (
         "the policy allows this request, but other code in the app changes its CORS headers: find"
         " that code and remove it"
+    )
+
+
+def lost_origin(request: PageRequest, outcome: Outcome) -> str | None:
+    """Return what to do about a redirect after which a browser hides the page's origin."""
+    last = outcome.exchanges[-1]
+    if ("Origin", request.origin) in last.headers:
+        return None
+    return (
+        f"{outcome.exchanges[0].url} redirects to another origin, so a browser sends"
+        f" Origin: null, which no API should allow: have the page call {last.url} directly"
     )
 
 

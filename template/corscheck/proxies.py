@@ -6,7 +6,7 @@ from werkzeug.http import parse_list_header
 
 from app.cors import rules
 
-from .advice import Advice, refusal_in
+from .advice import Advice, lost_origin, refusal_in
 from .browser import Block, Exchange, Outcome, PageRequest, Response, redirect_location
 
 # What a server rejects before any app sees it, and what to do.
@@ -49,19 +49,15 @@ def proxy_advice(request: PageRequest, outcome: Outcome, local: Advice | None) -
         return Advice(f"have the page call https{found.removeprefix('http')}")
     if reason := redirect_fault(outcome):
         return Advice(reason)
-    last = outcome.exchanges[-1]
     if block is Block.SEVERAL_ALLOW_ORIGINS:
         return Advice(
             "the API sends Access-Control-Allow-Origin, and a proxy adds its own: remove it from"
             " the proxy (nginx: add_header), and leave CORS to the API"
         )
-    if is_from_proxy(outcome) and not (local and last.response.status < 300):
+    if is_from_proxy(outcome) and not (local and outcome.response.status < 300):
         return Advice(foreign(outcome))
-    if ("Origin", request.origin) not in last.headers:
-        return Advice(
-            f"{outcome.exchanges[0].url} redirects to another origin, so a browser sends"
-            f" Origin: null, which no API should allow: have the page call {last.url} directly"
-        )
+    if lost := lost_origin(request, outcome):
+        return Advice(lost)
     return local or Advice(contradiction(outcome))
 
 
