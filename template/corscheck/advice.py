@@ -14,7 +14,6 @@ from flask import Flask
 from app.cors import Policy, PolicyError, rules
 from app.cors.middleware import REFUSED
 from app.cors.origins import is_loopback
-from app.cors.parse import PARSERS
 from app.cors.policy import longest_prefix
 
 from .browser import (
@@ -30,7 +29,7 @@ from .browser import (
     unsafe_header_names,
 )
 from .nearest import nearest
-from .sources import environment_of, variable_of, without_environment
+from .sources import environment_of, parts_of, policy_of, variable_of, without_environment
 
 # The template's question for each part of the policy.
 QUESTIONS = {
@@ -277,14 +276,12 @@ def with_lacking(policy: Policy, lacking: Lacks) -> dict[str, Any]:
 
 def rejected(found: InForce, values: dict[str, Any]) -> list[str]:
     """Return why the policy may not have new values."""
-    config = {f"CORS_{part.upper()}": getattr(found.whole, part) for part in PARSERS}
-    paths = found.paths
-    if found.path:
-        paths = with_path(found, values)
-    else:
-        config |= {f"CORS_{part.upper()}": value for part, value in values.items()}
+    parts = parts_of(found.whole)
     try:
-        Policy.from_config({**config, "CORS_PATHS": paths})
+        if found.path:
+            policy_of(parts, with_path(found, values))
+        else:
+            policy_of({**parts, **values}, found.paths)
     except PolicyError as error:
         return error.problems
     return []

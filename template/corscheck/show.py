@@ -8,11 +8,10 @@ from flask import Flask
 
 from app import operations
 from app.cors import Policy
-from app.cors.parse import PARSERS
 
 from .explain import own_url
 from .risks import notes, risks, risks_of_paths
-from .sources import from_object, source
+from .sources import from_object, parts_of, source
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Report:
 
 def report(app: Flask) -> Report:
     policy: Policy = app.extensions["cors_policy"]
-    used: dict[str, Any] = {f"CORS_{name.upper()}": part for name, part in parts(policy).items()}
-    used["CORS_PATHS"] = {path: parts(own) for path, own in policy.paths.items()}
+    used: dict[str, Any] = {f"CORS_{name.upper()}": part for name, part in parts_of(policy).items()}
+    used["CORS_PATHS"] = {path: parts_of(own) for path, own in policy.paths.items()}
     answers = from_object(app, "app.answers")
     return Report(
         [
@@ -55,10 +54,6 @@ def report(app: Flask) -> Report:
     )
 
 
-def parts(policy: Policy) -> dict[str, Any]:
-    return {name: getattr(policy, name) for name in PARSERS}
-
-
 def own_parts(app: Flask, policy: Policy) -> dict[str, list[str]]:
     """Return the parts that each path does not inherit: what is written, and what follows."""
     paths = app.config.get("CORS_PATHS") or {}
@@ -66,7 +61,7 @@ def own_parts(app: Flask, policy: Policy) -> dict[str, list[str]]:
     return {
         path: [
             name
-            for name, value in parts(own).items()
+            for name, value in parts_of(own).items()
             if name in written[path] or value != getattr(policy, name)
         ]
         for path, own in policy.paths.items()

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -64,12 +65,21 @@ def variable_of(policy: Policy, part: str) -> str | None:
 
 def without_environment(app: Flask, policy: Policy) -> Policy:
     """Return the policy as it is where no variable overrides the answers."""
-    parts = {part: getattr(policy, part) for part in PARSERS}
+    parts = parts_of(policy)
     with suppress(ImportError, PolicyError):  # no answers, or none that fit CORS_PATHS
         answers = from_object(app, "app.answers")
         for part in PARSERS:
             if variable_of(policy, part):
                 parts[part] = answers.get(f"CORS_{part.upper()}", True)
-        config = {f"CORS_{part.upper()}": value for part, value in parts.items()}
-        return Policy.from_config({**config, "CORS_PATHS": app.config.get("CORS_PATHS")})
+        return policy_of(parts, app.config.get("CORS_PATHS"))
     return policy
+
+
+def parts_of(policy: Policy) -> dict[str, Any]:
+    return {part: getattr(policy, part) for part in PARSERS}
+
+
+def policy_of(parts: Mapping[str, Any], paths: Mapping[str, Any] | None) -> Policy:
+    """Return the policy of these parts and CORS_PATHS. Raises PolicyError."""
+    config = {f"CORS_{part.upper()}": value for part, value in parts.items()}
+    return Policy.from_config({**config, "CORS_PATHS": paths})
