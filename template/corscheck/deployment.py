@@ -14,9 +14,8 @@ from flask import Flask
 from app.cors import Policy
 
 from .advice import policy_for
-from .browser import PageRequest, Send
+from .browser import Send
 from .network import Unreachable, sender
-from .probe import STRANGER
 from .trials import (
     BLOCKED,
     Found,
@@ -80,7 +79,7 @@ def check_deployment(
     on standard error. Raises Unreachable if no response comes to the first request, and UsageError
     if there is nothing to try.
     """
-    found = places(app, url, sender(PageRequest(STRANGER), timeout))
+    found = places(app, url, sender(None, timeout))
     if not found[0].pages:
         raise click.UsageError(
             "set FLASK_CORS_ORIGINS as in the deployment: all origins of the policy here are this"
@@ -156,7 +155,7 @@ def steps_without_route(
     uploads = [one for one in ("POST", "PUT", "PATCH") if policy.allows_method(one)]
     if body_limit is not None and uploads and not routes.test(path, uploads[0]):
         body = "x" * (body_limit + 1)
-        large = replace(place, send=sender(PageRequest(STRANGER, body=body), timeout))
+        large = replace(place, send=sender(body, timeout))
         check = partial(check_large_body, large, uploads[0])
         yield Step(url, f"body of {len(body)} bytes", check)
     parts = urlsplit(url)

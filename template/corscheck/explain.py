@@ -113,7 +113,7 @@ def explain(app: Flask, url: str, request: PageRequest) -> Explanation:
             base_url=urljoin(url_now, "/"),
             method=method,
             headers=list(headers),
-            data=body(request, method, headers),
+            data=body(request.body, method, headers),
         )
         # Only a refusal's body is needed, and others may have no end.
         its_body = response.get_data() if response.status_code == 403 else b""
@@ -228,12 +228,12 @@ def is_logged(_: logging.LogRecord) -> bool:
     return not is_explaining.get()
 
 
-def body(request: PageRequest, method: str, headers: Headers) -> bytes | None:
+def body(content: str | None, method: str, headers: Headers) -> bytes | None:
     """Return the body of one HTTP request: the page's, or what fits a JSON Content-Type."""
     if method in ("GET", "HEAD", "OPTIONS"):
         return None
-    if request.body is not None:
-        return request.body.encode("utf-8", errors="surrogateescape")
+    if content is not None:
+        return content.encode("utf-8", errors="surrogateescape")
     is_json = any(name.lower() == "content-type" and "json" in value for name, value in headers)
     return b"{}" if is_json else None
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from app.cors import rules
 
-from .browser import Headers, PageRequest, Response, Send, redirect_location
+from .browser import Headers, Response, Send, redirect_location
 from .explain import body
 
 # A refusal is a few lines of JSON.
@@ -54,7 +54,7 @@ class FinalResponse(HTTPResponse):
             super().begin()
 
 
-def sender(request: PageRequest, timeout: float) -> Send:
+def sender(content: str | None, timeout: float) -> Send:
     """Return a function that sends one HTTP request, with the page's body where it has one.
 
     Only of a 403 is the body read, since it may be the API's refusal. `timeout` is in seconds,
@@ -71,7 +71,7 @@ def sender(request: PageRequest, timeout: float) -> Send:
         return HTTPConnection(host, parts.port)
 
     def send(method: str, url: str, headers: Headers) -> Response:
-        sent = body(request, method, headers)
+        sent = body(content, method, headers)
         connection = None
         try:
             connection = connect(url)

@@ -38,7 +38,7 @@ def probe(app: Flask, url: str, request: PageRequest, timeout: float) -> Explana
     GET, a HEAD or a preflight. The policy here is `app`'s, and the deployed one may differ.
     `timeout` is in seconds, for each response. Raises Unreachable.
     """
-    send = sender(request, timeout)
+    send = sender(request.body, timeout)
     host = urlsplit(url).netloc
     outcome = fetch(url, request, with_metadata(send, request.origin))
     own = [sent.url for sent in outcome.exchanges if urlsplit(sent.url).netloc == host]
