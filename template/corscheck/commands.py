@@ -4,7 +4,7 @@ import json
 import sys
 import threading
 import webbrowser
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -25,7 +25,6 @@ from .arguments import (
 from .explain import (
     Explanation,
     OtherHost,
-    about_place,
     as_text,
     explain,
     own_url,
@@ -77,11 +76,9 @@ def explain_command(context: click.Context, /, **given: Any) -> None:
     """
     url, request, said = asked(current_app, **given)
     try:
-        explanation = explain(current_app, url, request)
+        finish(context, explain(current_app, url, request, said))
     except OtherHost as error:
         raise click.ClickException(printable(str(error))) from None
-    warnings = about_place(current_app, explanation, said)
-    finish(context, replace(explanation, warnings=tuple(warnings)))
 
 
 @commands.command("probe", cls=TakesCurl)

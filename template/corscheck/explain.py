@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import urljoin, urlsplit
 
@@ -96,10 +96,11 @@ class OtherHost(Exception):
     """The app redirects to another host, which this process cannot call."""
 
 
-def explain(app: Flask, url: str, request: PageRequest) -> Explanation:
+def explain(app: Flask, url: str, request: PageRequest, said: Said | None = None) -> Explanation:
     """Send a request through the app as a browser would, and explain the outcome.
 
-    The app handles the request for real. Raises OtherHost if it redirects to another host.
+    `said` is what a console said. The app handles the request for real. Raises OtherHost if it
+    redirects to another host.
     """
     client = app.test_client(use_cookies=False)
 
@@ -121,7 +122,8 @@ def explain(app: Flask, url: str, request: PageRequest) -> Explanation:
 
     with explained_not_logged():
         outcome = fetch(url, request, with_metadata(send, request.origin))
-    return conclude(app, url, request, outcome)
+    explanation = conclude(app, url, request, outcome)
+    return replace(explanation, warnings=tuple(about_place(app, explanation, said)))
 
 
 def conclude(app: Flask, url: str, request: PageRequest, outcome: Outcome) -> Explanation:

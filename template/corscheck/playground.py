@@ -7,7 +7,6 @@ import re
 import secrets
 import socket
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from app.cors.origins import is_loopback, split_origin
 from .advice import Advice, InForce, change, in_force, policy_for
 from .browser import DEFAULT_PORTS, PageRequest
 from .console import Said
-from .explain import OtherHost, about_place, as_text, explain
+from .explain import OtherHost, as_text, explain
 from .pasted import asked, read_options
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -218,10 +217,9 @@ def explanation_as_json(
 ) -> dict[str, Any]:
     """Return why a page's request is blocked or refused, and what would allow it."""
     try:
-        explanation = explain(app, url, sent)
+        explanation = explain(app, url, sent, said)
     except OtherHost as error:
         return {"why": str(error), "refused": False, "changes": [], "steps": []}
-    explanation = replace(explanation, warnings=tuple(about_place(app, explanation, said)))
     advice = explanation.advice or Advice(
         next(iter(explanation.warnings), "")
         or "the app here allows this request: the API that runs has other settings or older code,"
