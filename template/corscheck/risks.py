@@ -34,8 +34,7 @@ def risks(policy: Policy, debug: bool, whose: str = "the API's") -> Iterator[str
 
 def origin_risks(policy: Policy, origin: str, debug: bool) -> Iterator[str]:
     if is_loopback(origin):
-        # The table of rules has notes on apps' origins, which are right in production too.
-        if not debug and not any(rules.notes(origin)):
+        if not debug and is_for_development(origin):
             yield f"{origin}: fine in development; remove it in production"
     elif origin.startswith("http://"):
         yield f"{origin}: anyone on the network can change a page that is sent over plain http"
@@ -43,6 +42,14 @@ def origin_risks(policy: Policy, origin: str, debug: bool) -> Iterator[str]:
         yield from (f"{origin}: {note}" for note in rules.notes(origin))
         if policy.supports_credentials:
             yield f"{origin}: any host that matches, even a forgotten one, can act as the user"
+
+
+def is_for_development(origin: str) -> bool:
+    """Return whether an origin is this machine's, and not that of an app on a user's.
+
+    The table of rules has notes on apps' origins, which are right in production too.
+    """
+    return is_loopback(origin) and not any(rules.notes(origin))
 
 
 def risks_of_paths(policy: Policy, debug: bool) -> Iterator[str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
 
-from app.cors import Policy, rules
-from app.cors.origins import is_loopback, split_origin
+from app.cors import Policy
+from app.cors.origins import split_origin
 
 from .advice import METHODS, refusal, refusal_in
 from .browser import (
@@ -35,6 +35,7 @@ from .metadata import site, with_metadata
 from .network import Unreachable
 from .probe import STRANGER, cache_warnings, stranger_warnings
 from .proxies import FOREIGN_STATUS, contradiction, is_from_api, proxy_advice, varies
+from .risks import is_for_development
 
 UNLISTED_HEADER = "X-Flask-Cors-Probe"
 
@@ -60,7 +61,7 @@ class Place:
     def pages(self) -> list[str]:
         """The policy's origins, but for those of this machine if the API is on another."""
         is_here = is_loopback_url(self.url)
-        return [one for one in self.policy.origins if is_here or not is_local(one)]
+        return [one for one in self.policy.origins if is_here or not is_for_development(one)]
 
     @property
     def page(self) -> str:
@@ -93,11 +94,6 @@ class Place:
 def sample(origin: str) -> str:
     """Return one origin that a wildcard stands for, or the origin itself."""
     return STRANGER if origin == "*" else origin.replace(":*", ":1").replace("*", "a")
-
-
-def is_local(origin: str) -> bool:
-    """Return whether an origin is this machine's, and not that of an app on a user's."""
-    return is_loopback(origin) and not any(rules.notes(origin))
 
 
 def check_origin(place: Place, origin: str) -> Found:
