@@ -148,9 +148,9 @@ def steps_without_route(
     if policy.allows_method("GET"):
         yield Step(url, "path without a route", partial(check_not_found, place))
     routes = app.url_map.bind("")
-    if policy.protection and not policy.is_public and not routes.test(path, "POST"):
-        yield Step(url, "a stranger's POST", partial(check_refusal, place))
     if policy.protection and not routes.test(path, "POST"):
+        if not policy.is_public:
+            yield Step(url, "a stranger's POST", partial(check_refusal, place))
         yield Step(url, "a POST of its own pages", partial(check_own_page, place))
     uploads = [one for one in ("POST", "PUT", "PATCH") if policy.allows_method(one)]
     if body_limit is not None and uploads and not routes.test(path, uploads[0]):

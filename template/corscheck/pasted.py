@@ -101,8 +101,8 @@ def asked(
     said = None
     target: str | None = words[-1]
     if len(words) == 3:
-        origin, method = read_as(page_origin, "ORIGIN", words[0]), words[1]
-        method = read_as(page_method, "METHOD", method)
+        origin = read_as(page_origin, "ORIGIN", words[0])
+        method = read_as(page_method, "METHOD", words[1])
     elif len(words) > 1:
         missing = click.MissingParameter(param_type="argument", param_hint="'PATH'")
         raise missing if len(words) == 2 else click.UsageError("put the browser's error in quotes")
