@@ -13,7 +13,6 @@ from flask import Flask
 
 from app.cors import Policy, PolicyError, rules
 from app.cors.middleware import REFUSED
-from app.cors.origins import is_loopback
 from app.cors.policy import longest_prefix
 
 from .browser import (
@@ -29,6 +28,7 @@ from .browser import (
     unsafe_header_names,
 )
 from .nearest import nearest
+from .risks import is_for_development
 from .sources import environment_of, parts_of, policy_of, variable_of, without_environment
 
 # The template's question for each part of the policy.
@@ -258,7 +258,7 @@ def change(found: InForce, reasons: list[str], lacks: Callable[[Policy], Lacks])
         values["origins"] = [
             origin
             for origin in values["origins"]
-            if origin in lacking["origins"] or not is_loopback(origin)
+            if origin in lacking["origins"] or not is_for_development(origin)
         ]
     ways = change_of_path if found.path else change_of_whole
     answered = found.answered.for_path(found.path)

@@ -102,11 +102,13 @@ def test_command_for_good_is_made_from_the_answers(cors: Commands) -> None:
 
 
 def test_deployment_is_not_offered_the_origins_of_this_machine(cors: Commands) -> None:
-    origins = {"FLASK_CORS_ORIGINS": f"{APP}, http://localhost:5173"}
+    """But for those of apps, which are on their users' machines."""
+    mobile = "capacitor://localhost"
+    origins = {"FLASK_CORS_ORIGINS": f"{APP}, {mobile}, http://localhost:5173"}
     for url, local in ((API, []), ("/api/echo", ["http://localhost:5173"])):
         result = cors("explain", STRANGER, "GET", url, **origins)
         found = variables(result.line("Or for one deployment:"))["FLASK_CORS_ORIGINS"]
-        assert found.split(", ") == [APP, *local, STRANGER]
+        assert found.split(", ") == [APP, mobile, *local, STRANGER]
 
 
 def test_headers_that_the_page_cannot_read(cors: Commands) -> None:
