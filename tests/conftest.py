@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from copier import VcsRef, run_copy, run_update
@@ -17,6 +17,7 @@ from plumbum import local
 if TYPE_CHECKING:
     from chromium import Browser, Certificate, Chromium
     from containers import Docker
+    from postgres import Postgres
 
 ROOT = Path(__file__).parent.parent
 
@@ -109,7 +110,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> "Certificate":
     return Certificate(tmp_path_factory.mktemp("certificate"))
 
 
-def skip(missing: str) -> None:
+def skip(missing: str) -> NoReturn:
     """Skip a test for which something is not installed, which CI has to have."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
 
@@ -119,18 +120,15 @@ def start_engine(
     tmp_path_factory: pytest.TempPathFactory, certificate: "Certificate"
 ) -> "Iterator[Callable[[str], Browser]]":
     """Start real browsers, one of each for each worker that has a test for it."""
-    from engines import ENGINES, Missing
+    from engines import ENGINES
 
     started: dict[str, Browser] = {}
     with ExitStack() as stack:
 
         def start(name: str) -> "Browser":
             if name not in started:
-                try:
-                    engine = ENGINES[name](tmp_path_factory.mktemp(name), certificate)
-                    started[name] = stack.enter_context(engine)
-                except Missing as missing:
-                    skip(f"{name}: {missing}")
+                engine = ENGINES[name](tmp_path_factory.mktemp(name), certificate)
+                started[name] = stack.enter_context(engine)
             return started[name]
 
         yield start
@@ -161,13 +159,17 @@ def browser(started_browser: "Chromium") -> "Chromium":
 @pytest.fixture(scope="session")
 def docker() -> "Docker":
     """A daemon with the base images."""
-    from containers import Missing, connect
+    from containers import connect
 
-    try:
-        return connect()
-    except Missing as missing:
-        skip(f"{missing}")
-        raise
+    return connect()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> "Iterator[Postgres]":
+    from postgres import postgres
+
+    with postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import Render, skip
-from containers import Docker, Missing, need, podman, wait_for
+from conftest import Render
+from containers import Docker, need, podman, wait_for
 from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
@@ -27,10 +27,7 @@ IMAGE = "registry.example.com/api:1.0.0"
 @pytest.fixture(scope="session")
 def kustomize() -> Callable[[Path], str]:
     """Render a folder as `kubectl apply --kustomize` does."""
-    try:
-        need("kubectl")
-    except Missing as missing:
-        skip(f"{missing}")
+    need("kubectl")
     return lambda folder: (
         subprocess.run(
             ["kubectl", "kustomize", folder], check=True, capture_output=True, text=True
@@ -209,11 +206,7 @@ def test_pod_serves_the_policy_of_its_config_map(
     (project / "kubernetes/played").mkdir()
     (project / "kubernetes/played/kustomization.yaml").write_text(PLAYED.format(port=port))
     (tmp_path / "played.yaml").write_text(kustomize(project / "kubernetes/played"))
-    try:
-        context = podman(tmp_path)
-    except Missing as missing:
-        skip(f"{missing}")
-    with context as pods:
+    with podman(tmp_path) as pods:
         pods.shell("podman load --input image.tar && podman play kube played.yaml", tmp_path)
         check_pod(pods, objects((tmp_path / "played.yaml").read_text()), port)
 

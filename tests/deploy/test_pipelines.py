@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 import yaml
 from conftest import ROOT, Render, commit, copy, git, update
 from copier import VcsRef, run_update
-from postgres import Missing, postgres
+from postgres import Postgres
 from told import conflicts
 
 TOOLS = Path(sys.executable).parent
@@ -134,15 +134,6 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[str]:
-    try:
-        with postgres() as server:
-            yield server.new_database()
-    except Missing as missing:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(missing))
-
-
-@pytest.fixture(scope="module")
 def rendered(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("rendered") / "project"
     copy(template, project, {"extras": ["github", "gitlab"]})
@@ -179,7 +170,7 @@ def test_github_runs_the_commands_of_a_project(render: Render, runner: Runner) -
 
 
 def test_github_tests_on_postgresql_where_there_is_a_database(
-    render: Render, runner: Runner, database: str
+    render: Render, runner: Runner, postgresql: Postgres
 ) -> None:
     project = render(extras=["database", "github"])
     install, _, step = [step for step in github(project) if step.job == "test"]
@@ -187,7 +178,7 @@ def test_github_tests_on_postgresql_where_there_is_a_database(
     nowhere = {"DATABASE_URL": "postgresql://localhost:1/none", "PYTEST_ADDOPTS": "-x"}
     assert "Connection refused" in runner.result(project, step, **nowhere).stdout
     runner.recorded()
-    runner.run(project, step, DATABASE_URL=database)
+    runner.run(project, step, DATABASE_URL=postgresql.new_database())
     start, ready = runner.recorded()
     assert start.startswith("docker run ") and " --publish 5432:5432 " in start
     assert ready.startswith("docker exec postgres pg_isready ")

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from conftest import skip
+
 # Ends the daemon with the process whose id it is given, even if that is killed.
 DAEMON = """\
 dockerd --data-root "$PWD/data" --exec-root "$PWD/exec" --pidfile "$PWD/pid" \\
@@ -76,12 +78,8 @@ runtime = "runc"
 """
 
 
-class Missing(Exception):
-    """A program is not installed; the text says what to install."""
-
-
 def need(*programs: str) -> None:
-    """Raises Missing, with Debian's packages."""
+    """Skip the test if a program is not installed, and name Debian's packages."""
     packages = {
         "docker": "docker.io",
         "dockerd": "docker.io",
@@ -89,7 +87,7 @@ def need(*programs: str) -> None:
         "runc": "podman runc catatonit containernetworking-plugins",
     }
     if missing := [packages.get(name, name) for name in programs if not shutil.which(name)]:
-        raise Missing(f"install {' '.join(missing)} (Debian: apt install {' '.join(missing)})")
+        skip(f"install {' '.join(missing)} (Debian: apt install {' '.join(missing)})")
 
 
 class Docker:
@@ -128,7 +126,7 @@ class Docker:
 
 
 def connect() -> Docker:
-    """Return a daemon that has the base images, the same for all workers. Raises Missing."""
+    """Return a daemon that has the base images, the same for all workers, or skip the test."""
     need("docker")
     session = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
     folder = Path(tempfile.gettempdir()) / f"docker-of-{session}"
@@ -156,7 +154,7 @@ def connect() -> Docker:
 
 def start(docker: Docker, session: int) -> None:
     if os.geteuid():
-        raise Missing("start Docker's daemon")
+        skip("start Docker's daemon")
     need("dockerd", "mmdebstrap")
     command = ["sh", "-c", DAEMON, "sh", str(session)]
     # Not pytest's output, which ends only when all have closed it.
@@ -178,7 +176,7 @@ def make_python(docker: Docker, image: str) -> None:
     found = [Path(sys.base_prefix), *Path("~/.pyenv/versions").expanduser().glob("3.13.*")]
     python = found[-1]
     if python == Path("/usr"):
-        raise Missing("run the tests with a Python of your own, not Debian's")
+        skip("run the tests with a Python of your own, not Debian's")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         release = Path("/etc/os-release").read_text()
@@ -207,10 +205,10 @@ def make_python(docker: Docker, image: str) -> None:
 
 
 def make_postgres(docker: Docker, image: str) -> None:
-    """Make an image of this machine's PostgreSQL. Raises Missing."""
+    """Make an image of this machine's PostgreSQL, or skip the test."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not found:
-        raise Missing("install PostgreSQL (Debian: apt install postgresql)")
+        skip("install PostgreSQL (Debian: apt install postgresql)")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         (root / "usr/local/bin").mkdir(parents=True)
@@ -232,10 +230,10 @@ def make_postgres(docker: Docker, image: str) -> None:
 
 @contextmanager
 def podman(folder: Path) -> Iterator[Docker]:
-    """Yield what runs `podman` with a storage of its own. Raises Missing."""
+    """Yield what runs `podman` with a storage of its own, or skip the test."""
     need("podman", "runc")
     if os.geteuid():
-        raise Missing("run the tests as root: only root's podman has the network that they need")
+        skip("run the tests as root: only root's podman has the network that they need")
     (folder / "containers.conf").write_text(PODMAN)
     (folder / "storage.conf").write_text(
         f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/data"\nrunroot = "{folder}/run"\n'

@@ -9,18 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-class Missing(Exception):
-    """PostgreSQL is not installed; the text says what to install."""
+from conftest import skip
 
 
 def program(name: str) -> Path:
-    """Return a program of PostgreSQL's: Debian keeps them out of PATH."""
+    """Return a program of PostgreSQL's, or skip the test: Debian keeps them out of PATH."""
     found = [*Path("/usr/lib/postgresql").glob(f"*/bin/{name}")]
     if on_path := shutil.which(name):
         found.append(Path(on_path))
     if not found:
-        raise Missing("install PostgreSQL (Debian: apt install postgresql)")
+        skip("install PostgreSQL (Debian: apt install postgresql)")
     return max(found)
 
 
@@ -35,12 +33,11 @@ class Postgres:
             try:
                 owner = pwd.getpwnam(self.user)
             except KeyError:
-                raise Missing("run the tests as an ordinary user, or add a user postgres") from None
+                skip("run the tests as an ordinary user, or add a user postgres")
             os.chown(folder, owner.pw_uid, owner.pw_gid)
         self.data = folder / "data"
         account = ["--username", "tester", "--auth", "trust"]
         self.run("initdb", "--no-sync", "-D", str(self.data), "--locale", "C.UTF-8", *account)
-
         self.databases = 0
 
     def new_database(self) -> str:
@@ -71,7 +68,7 @@ class Postgres:
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:
-    """Run a server until the block ends. Raises Missing."""
+    """Run a server until the block ends, or skip the test."""
     # A socket's path may have about 100 characters, and other users must reach it.
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     try:

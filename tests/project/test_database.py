@@ -1,7 +1,6 @@
 """A project with the extra `database`, on SQLite and on PostgreSQL, and what clients make of it."""
 
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -16,28 +15,15 @@ from typing import Any
 
 import pytest
 from chromium import Chromium
-from conftest import ROOT, assert_green, copy
+from conftest import ROOT, assert_green, copy, skip
 from copier import run_copy
 from openapi_spec_validator import validate
-from postgres import Missing, Postgres, postgres
+from postgres import Postgres
 from servers import gunicorn
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
 ORIGIN = "http://localhost:5173"
-
-
-def missing(what: str) -> None:
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Postgres]:
-    try:
-        with postgres() as server:
-            yield server
-    except Missing as error:
-        missing(str(error))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -46,7 +32,7 @@ def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pat
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/test.db"
     else:
-        url = request.getfixturevalue("server").new_database()
+        url = request.getfixturevalue("postgresql").new_database()
     monkeypatch.setenv("DATABASE_URL", url)
     return url
 
@@ -178,10 +164,10 @@ def test_killed_in_the_middle_of_writes(project: Path, url: str) -> None:
 
 
 def test_postgresql_away_and_back(
-    project: Path, server: Postgres, monkeypatch: pytest.MonkeyPatch
+    project: Path, postgresql: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped and started again under load, the app answers 503 and recovers without a restart."""
-    monkeypatch.setenv("DATABASE_URL", server.new_database())
+    monkeypatch.setenv("DATABASE_URL", postgresql.new_database())
     flask(project, "db", "upgrade")
     created: list[str] = []
     stop = Event()
@@ -189,7 +175,7 @@ def test_postgresql_away_and_back(
         work = [clients.submit(write_until, client, stop, created) for _ in range(4)]
         try:
             until(lambda: len(created) > 50)
-            server.stop()
+            postgresql.stop()
             try:
                 for path in ("/api/items", "/health/ready"):
                     away = client.send("GET", path, headers={"Origin": ORIGIN})
@@ -198,7 +184,7 @@ def test_postgresql_away_and_back(
                     assert away.headers["Access-Control-Allow-Origin"] == ORIGIN
                 assert client.send("GET", "/health/live").status == 200
             finally:
-                server.start()
+                postgresql.start()
             before = len(created)
             until(lambda: len(created) > before + 50)
             assert client.send("GET", "/health/ready").status == 200
@@ -359,11 +345,11 @@ def frontend(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A frontend's folder, with the tools that make and compile the client."""
     npm = shutil.which("npm")
     if npm is None:
-        missing("install npm (Debian: apt install npm)")
+        skip("install npm (Debian: apt install npm)")
     folder = tmp_path_factory.mktemp("frontend")
     shutil.copytree(ROOT / "tests/client", folder, dirs_exist_ok=True)
     options = ["--silent", "--no-audit", "--no-fund", "--prefer-offline"]
-    subprocess.run([str(npm), "ci", *options], cwd=folder, check=True)
+    subprocess.run([npm, "ci", *options], cwd=folder, check=True)
     return folder
 
 

@@ -14,7 +14,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
-from conftest import Render
+from conftest import Render, skip
 
 
 def interpreter(version: str) -> Path:
@@ -30,10 +30,7 @@ def interpreter(version: str) -> Path:
         answer = subprocess.run([python, "-c", asks], capture_output=True, text=True)
         if answer.stdout.strip() == version:
             return python
-    missing = f"no Python {version} on PATH or in {pyenv}"
-    if os.environ.get("CI"):
-        pytest.fail(missing)
-    pytest.skip(missing)
+    skip(f"no Python {version} on PATH or in {pyenv}")
 
 
 def uv(*arguments: str | Path, environment: Path) -> None:
