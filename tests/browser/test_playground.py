@@ -23,6 +23,7 @@ from conftest import ROOT, Render, commit
 from flask import Flask
 from flask_cors import CORS
 from playwright.sync_api import Locator, Page, expect
+from servers import free_port
 
 import corscheck
 from app import cors, echo, errors, health
@@ -444,12 +445,6 @@ def test_page_of_an_earlier_run(tab: Page) -> None:
         with serve_page(app, api):
             why = send(tab, "GET", "/api/echo", credentials=True)
     assert why == "✕ Blocked: flask cors playground was restarted: reload this page"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def ask(url: str, method: str = "GET", path: str = "/", **options: Any) -> HTTPResponse:

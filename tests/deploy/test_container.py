@@ -16,6 +16,7 @@ import pytest
 from chromium import Certificate, Chromium
 from containers import Docker, wait_for
 from proxied import behind_readmes_nginx
+from servers import free_port
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
@@ -39,8 +40,7 @@ class Stack:
         self.docker = docker
         self.project = project
         self.containers: dict[str, str] = {}
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+        self.port = free_port()
         self.variables = {
             "PORT": str(self.port),
             "FLASK_CORS_ORIGINS": ORIGIN,

@@ -2,7 +2,6 @@
 
 import re
 import runpy
-import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import yaml
 from conftest import Render
 from containers import Docker, need, podman, wait_for
+from servers import free_port
 from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
@@ -201,8 +201,7 @@ def test_pod_serves_the_policy_of_its_config_map(
     with docker.alone():
         docker("build", "--quiet", "--tag", IMAGE, str(project))
     docker("save", "--output", str(tmp_path / "image.tar"), IMAGE)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     (project / "kubernetes/played").mkdir()
     (project / "kubernetes/played/kustomization.yaml").write_text(PLAYED.format(port=port))
     (tmp_path / "played.yaml").write_text(kustomize(project / "kubernetes/played"))

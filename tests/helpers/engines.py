@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from socket import create_server
 from typing import IO, Any
 
 from chromium import Browser, Certificate, chromium, page_servers
 from conftest import skip
 from relay import relay
+from servers import free_port
 from websockets.sync.client import ClientConnection, connect
 
 # How long a browser may take to start or to do something, in seconds.
@@ -265,12 +265,6 @@ def wait_for(lines: IO[str] | None, pattern: str) -> str:
             return match[1]
         said += line
     raise RuntimeError(f"no line is {pattern}: {said}")
-
-
-def free_port() -> int:
-    with create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
 
 
 def connect_patiently(connection: HTTPConnection) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import trustme
 from commands import Commands, Result, running_commands
 from conftest import ROOT, copy
+from servers import answers, free_ports, held_ports, running
 
 if TYPE_CHECKING:
     from chromium import Certificate
@@ -208,47 +209,6 @@ def behind_readmes_nginx(
         block = block.replace(shipped, here)
     with nginx(folder, block, secure) as process:
         yield process, secure, plain
-
-
-@contextmanager
-def running(
-    command: list[str], folder: Path, ready: Callable[[], bool], log: Path
-) -> Iterator["subprocess.Popen[bytes]"]:
-    with log.open("a") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
-    try:
-        deadline = time.monotonic() + 20
-        while not ready():
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_ports(number: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-@contextmanager
-def held_ports(number: int) -> Iterator[list[int]]:
-    """Hold ports that a server with `reuseport` can listen on: nobody else can take them."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            one.bind(("127.0.0.1", 0))
-        yield [one.getsockname()[1] for one in sockets]
 
 
 @contextmanager

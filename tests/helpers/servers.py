@@ -1,22 +1,81 @@
-"""A rendered project's app, many times over with other answers, behind a real server."""
+"""Real servers: their ports, programs that listen, and apps of a rendered project."""
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from socket import create_server
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from chromium import Certificate
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2_ansible_filters import AnsibleCoreFiltersExtension
 
+if TYPE_CHECKING:
+    from chromium import Certificate
+
 SHARE_SITE = "{% from 'includes/sites.jinja' import share_site %}{{ share_site(origins) }}"
+
+
+def free_ports(number: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def free_port() -> int:
+    return free_ports(1)[0]
+
+
+@contextmanager
+def held_ports(number: int) -> Iterator[list[int]]:
+    """Hold ports that a server with `reuseport` can listen on: nobody else can take them."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.bind(("127.0.0.1", 0))
+        yield [one.getsockname()[1] for one in sockets]
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path],
+    folder: Path,
+    ready: Callable[[], bool],
+    log: Path,
+    **environment: str,
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a program from when it is ready until the block ends; the log has what it writes."""
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        deadline = time.monotonic() + 20
+        while not ready():
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
 
 
 def render_answers(template: Path, project: Path, policies: Mapping[str, dict[str, Any]]) -> None:
@@ -40,9 +99,9 @@ def render_answers(template: Path, project: Path, policies: Mapping[str, dict[st
 
 
 @contextmanager
-def gunicorn(project: Path, app: str, certificate: Certificate | None = None) -> Iterator[int]:
+def gunicorn(project: Path, app: str, certificate: "Certificate | None" = None) -> Iterator[int]:
     """Serve an app of this folder, `module:name`, in a project, until the block ends."""
-    with create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         options = ["--bind", f"fd://{listener.fileno()}", "--worker-class=gthread", "--threads=8"]
         options += ["--workers=1", "--log-level=error", "--pythonpath", str(Path(__file__).parent)]
         if certificate:

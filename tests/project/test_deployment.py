@@ -12,7 +12,8 @@ from threading import Lock, Thread
 import pexpect
 import pytest
 from commands import Result
-from proxied import FAULTS, PAGE, SECURE, SECURE_PAGE, Probe, free_ports, listening, probing
+from proxied import FAULTS, PAGE, SECURE, SECURE_PAGE, Probe, listening, probing
+from servers import free_port
 
 from app.cors import Policy
 from corscheck.browser import Headers, Response
@@ -223,7 +224,7 @@ def test_json(probe: Probe) -> None:
 
 
 def test_no_response(probe: Probe) -> None:
-    closed = f"localhost:{free_ports(1)[0]}"
+    closed = f"localhost:{free_port()}"
     result = probe.commands("probe", f"http://{closed}")
     assert result.exit_code == 1
     assert f"nothing listens at {closed}: start the API" in result.error

@@ -3,18 +3,14 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
 from conftest import Render, skip
+from servers import answers, free_port, running
 
 
 def interpreter(version: str) -> Path:
@@ -94,53 +90,27 @@ def test_migration_without_the_developers_tools(
     assert result.stdout == "200 OK\n", result.stderr
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        assert isinstance(port, int)
-        return port
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) != 0
-
-
-@contextmanager
-def running(project: Path, *command: str | Path, **environment: str) -> Iterator[None]:
-    server = subprocess.Popen(
-        command, cwd=project, env={**os.environ, **environment}, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-
-
 def get(url: str, origin: str) -> tuple[object, str | None]:
-    """Return the JSON and the allowed origin of a response, as soon as there is one."""
-    for _ in range(200):
-        try:
-            with urlopen(Request(url, headers={"Origin": origin}), timeout=10) as response:
-                return json.load(response), response.headers["Access-Control-Allow-Origin"]
-        except URLError:
-            time.sleep(0.1)
-    pytest.fail(f"{url} does not answer")
+    """Return the JSON and the allowed origin of a response."""
+    with urlopen(Request(url, headers={"Origin": origin}), timeout=10) as response:
+        return json.load(response), response.headers["Access-Control-Allow-Origin"]
 
 
-def test_flask_run(render: Render, production: Path) -> None:
+def test_flask_run(render: Render, production: Path, tmp_path: Path) -> None:
     project = render()
     port, environment = 8000, {}
-    if not is_free(port):  # another program's: then by the way that a user would take
+    if answers(port):  # another program's: then by the way that a user would take
         port = free_port()
         environment = {"FLASK_RUN_PORT": str(port)}
-    with running(project, production / "flask", "run", **environment):
+    command = (production / "flask", "run")
+    with running(command, project, lambda: answers(port), tmp_path / "log", **environment):
         answer = get(f"http://localhost:{port}/health/live", "http://localhost:5173")
     assert answer == ({"status": "ok"}, "http://localhost:5173")
 
 
-def test_gunicorn_without_the_developers_tools(render: Render, production: Path) -> None:
+def test_gunicorn_without_the_developers_tools(
+    render: Render, production: Path, tmp_path: Path
+) -> None:
     """With a policy from .env; `corscheck/`, dev.py and the tests need not be deployed."""
     project = render()
     shutil.rmtree(project / "corscheck")
@@ -149,7 +119,7 @@ def test_gunicorn_without_the_developers_tools(render: Render, production: Path)
     (project / ".env").write_text('FLASK_CORS_ORIGINS="https://Staging.example/"\n')
     port = free_port()
     gunicorn = (production / "gunicorn", "--bind", f"127.0.0.1:{port}", "wsgi:app")
-    with running(project, *gunicorn):
+    with running(gunicorn, project, lambda: answers(port), tmp_path / "log"):
         url = f"http://127.0.0.1:{port}/health/ready"
         assert get(url, "https://staging.example") == ({"status": "ok"}, "https://staging.example")
         assert get(url, "http://localhost:5173") == ({"status": "ok"}, None)

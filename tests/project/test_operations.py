@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from socket import create_connection, create_server
+from socket import create_connection
 from typing import Any
 
 import pytest
 from conftest import copy
+from servers import answers, free_port, running
 
 ALLOWED = "https://app.example.com"
 STRANGER = "https://evil.example"
@@ -104,27 +105,10 @@ FLASK = "-m flask --app={app} run --port {port}"
 def serving(
     project: Path, log: Path, command: str = GUNICORN, app: str = "views", **environment: str
 ) -> Iterator[Server]:
-    with create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with log.open("w") as stderr:
-        server = subprocess.Popen(
-            [sys.executable, *command.format(app=app, port=port).split()],
-            cwd=project,
-            env={**os.environ, **environment},
-            stderr=stderr,
-            stdout=subprocess.DEVNULL,
-        )
-    try:
-        for _ in range(200):
-            try:
-                create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+    port = free_port()
+    words = [sys.executable, *command.format(app=app, port=port).split()]
+    with running(words, project, lambda: answers(port), log, **environment):
         yield Server(port, log)
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +290,7 @@ def test_proxies_are_trusted_by_number(project: Path, tmp_path: Path) -> None:
     ):
         # gunicorn believes X-Forwarded-Proto of this machine by itself.
         given = {"FLASK_PROXIES": proxies, "FLASK_LOG_FORMAT": "json"}
-        with serving(project, tmp_path / "log", FLASK, **given) as server:
+        with serving(project, tmp_path / proxies, FLASK, **given) as server:
             assert server.send("/away", **FORWARDED)[1]["Location"] == location
             assert server.send("/api/echo", method="DELETE", **own)[0] == status
             clients = {r["client"] for r in server.records() if r["event"] == "request"}

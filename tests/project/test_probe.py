@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from proxied import PAGE, SECURE_PAGE, Probe, dripping, free_ports, listening, probing
+from proxied import PAGE, SECURE_PAGE, Probe, dripping, listening, probing
+from servers import free_port
 
 CREDENTIALS = {"FLASK_CORS_SUPPORTS_CREDENTIALS": "true", "FLASK_CORS_ORIGINS": SECURE_PAGE}
 
@@ -246,7 +247,7 @@ def test_no_answer(probe: Probe) -> None:
         assert result.stdout == ""
         return result.error
 
-    closed = f"localhost:{free_ports(1)[0]}"
+    closed = f"localhost:{free_port()}"
     assert f"nothing listens at {closed}: start the API" in error(f"http://{closed}/")
     assert "no host has the name api.invalid: correct it" in error("http://api.invalid/")
     assert "no host has the name a..example" in error("http://a..example/")
