@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chromium import Browser, Certificate, Chromium
     from containers import Docker
     from postgres import Postgres
+    from proxied import Probe
 
 ROOT = Path(__file__).parent.parent
 
@@ -187,6 +188,15 @@ def deployed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         projects[name] = tmp_path_factory.mktemp("deployed") / f"{name}-{worker}"
         copy(template, projects[name], {"project_name": "Bookshop API", "extras": chosen})
     return projects
+
+
+@pytest.fixture(scope="session")
+def probe(template: Path) -> "Iterator[Probe]":
+    """`flask cors probe`, and an API behind an nginx that has each fault."""
+    from proxied import probing
+
+    with probing(template) as probe:
+        yield probe
 
 
 @pytest.fixture

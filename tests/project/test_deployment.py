@@ -4,15 +4,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Lock, Thread
 
 import pexpect
 import pytest
 from commands import Result
-from proxied import FAULTS, PAGE, SECURE, SECURE_PAGE, Probe, listening, probing
+from proxied import FAULTS, PAGE, SECURE, SECURE_PAGE, Probe, listening
 from servers import free_port
 
 from app.cors import Policy
@@ -28,12 +26,6 @@ CREDENTIALS = {
     "FLASK_CORS_MAX_AGE": "-1",
     "FLASK_CORS_PATHS": '{"/api/public": {"origins": ["any"], "methods": ["GET"]}}',
 }
-
-
-@pytest.fixture(scope="module")
-def probe(template: Path) -> Iterator[Probe]:
-    with probing(template) as probe:
-        yield probe
 
 
 def check(

@@ -2,24 +2,16 @@
 
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
-from proxied import PAGE, SECURE_PAGE, Probe, dripping, listening, probing
+from proxied import PAGE, SECURE_PAGE, Probe, dripping, listening
 from servers import free_port
 
 CREDENTIALS = {"FLASK_CORS_SUPPORTS_CREDENTIALS": "true", "FLASK_CORS_ORIGINS": SECURE_PAGE}
 
 GET = ("GET",)
 PUT = ("PUT", "--content-type", "application/json")
-
-
-@pytest.fixture(scope="module")
-def probe(template: Path) -> Iterator[Probe]:
-    with probing(template) as probe:
-        yield probe
 
 
 def test_nothing_to_complain_of(probe: Probe) -> None:
