@@ -16,6 +16,7 @@ from plumbum import local
 
 if TYPE_CHECKING:
     from chromium import Browser, Certificate, Chromium
+    from commands import Commands
     from containers import Docker
     from postgres import Postgres
     from proxied import Probe
@@ -197,6 +198,15 @@ def probe(template: Path) -> "Iterator[Probe]":
 
     with probing(template) as probe:
         yield probe
+
+
+@pytest.fixture(scope="module")
+def cors(project: Path) -> "Iterator[Commands]":
+    """`flask cors` in the project of a module."""
+    from commands import running_commands
+
+    with running_commands(project) as commands:
+        yield commands
 
 
 @pytest.fixture

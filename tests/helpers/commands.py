@@ -41,6 +41,13 @@ for line in sys.stdin:
 """
 
 
+def add_routes(project: Path, routes: str) -> None:
+    """Add routes, which may redirect, to the sample resource."""
+    echo = project / "app/echo.py"
+    text = echo.read_text().replace("Blueprint, request", "Blueprint, redirect, request")
+    echo.write_text(text + routes)
+
+
 @dataclass(frozen=True)
 class Result:
     exit_code: int

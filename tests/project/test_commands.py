@@ -6,12 +6,11 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Commands, Result, running_commands
+from commands import Commands, Result, add_routes, running_commands
 from conftest import Render, commit, copy
 
 APP = "https://app.example.com"
@@ -46,16 +45,8 @@ def own() -> Any:
 def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("commands") / "project"
     copy(template, folder, {"frontend_origins": ORIGINS, "allowed_methods": ["GET", "PATCH"]})
-    echo = folder / "app/echo.py"
-    text = echo.read_text().replace("Blueprint, request", "Blueprint, redirect, request")
-    echo.write_text(text + ROUTES)
+    add_routes(folder, ROUTES)
     return folder
-
-
-@pytest.fixture(scope="module")
-def cors(project: Path) -> Iterator[Commands]:
-    with running_commands(project) as commands:
-        yield commands
 
 
 def shell(folder: Path, *arguments: str, **variables: str) -> Result:

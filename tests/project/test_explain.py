@@ -5,12 +5,11 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
 import pytest
-from commands import Commands, Result, running_commands
+from commands import Commands, Result, add_routes, running_commands
 from conftest import Render, commit, copy
 
 APP = "https://app.example.com"
@@ -34,16 +33,8 @@ def loop() -> Any:
 def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explain") / "project"
     copy(template, folder, {"frontend_origins": APP, "allowed_methods": ["GET", "POST"]})
-    echo = folder / "app/echo.py"
-    text = echo.read_text().replace("Blueprint, request", "Blueprint, redirect, request")
-    echo.write_text(text + ROUTES)
+    add_routes(folder, ROUTES)
     return folder
-
-
-@pytest.fixture(scope="module")
-def cors(project: Path) -> Iterator[Commands]:
-    with running_commands(project) as commands:
-        yield commands
 
 
 def also(result: Result) -> list[str]:
