@@ -5,18 +5,17 @@ import json
 import shlex
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Commands, Result, running_commands
+from chromium import serve
+from commands import Commands, Result
 from conftest import copy as copy_project
 from flask import Flask
 from flask_cors import CORS
-from werkzeug.serving import make_server
 
 from app import cors as app_cors
 from corscheck.metadata import fetch_site, metadata
@@ -41,12 +40,6 @@ def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "app/settings.py").open("a") as settings:
         settings.write(SETTINGS)
     return folder
-
-
-@pytest.fixture(scope="module")
-def cors(project: Path) -> Iterator[Commands]:
-    with running_commands(project) as commands:
-        yield commands
 
 
 def shown(result: Result) -> dict[str, Any]:
@@ -322,15 +315,8 @@ def served(**settings: Any) -> Iterator[str]:
     app.add_url_rule("/<path:path>", "view", lambda path: {"path": path}, methods=methods)
     policy = app_cors.Policy.from_config(defaults | settings)
     app_cors.init_app(app, policy, CORS(**policy.flask_cors_options()))
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=[0.01])
-    thread.start()
-    try:
-        yield f"http://localhost:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serve(app) as port:
+        yield f"http://localhost:{port}"
 
 
 def test_probe(cors: Commands) -> None:
