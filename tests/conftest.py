@@ -252,6 +252,15 @@ def update(project: Path, *, vcs_ref: VcsRef | str = VcsRef.CURRENT, **answers: 
     )
 
 
+def run_python(folder: Path, *arguments: str) -> str:
+    """Run Python in a folder, and return what it wrote, errors last."""
+    result = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
 def run_tests(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a rendered project's own tests as its owner would: without CI, and our plugins."""
     env = {name: value for name, value in os.environ.items() if name != "CI"}

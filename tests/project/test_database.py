@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from chromium import Chromium
-from conftest import ROOT, assert_green, copy, skip
+from conftest import ROOT, assert_green, copy, run_python, skip
 from copier import run_copy
 from openapi_spec_validator import validate
 from postgres import Postgres
@@ -228,7 +228,7 @@ assert created > 10 and [item["name"] for item in last] == ["a"], (created, last
 def test_full_disk(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit on the size of its files takes the place of the disk's end."""
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/test.db")
-    run_in(project, FULL_DISK)
+    run_python(project, "-c", FULL_DISK)
 
 
 FAILING_VIEW = """
@@ -266,7 +266,7 @@ assert pool.checkedout() == 0
 
 
 def test_failed_request_leaves_nothing(project: Path, url: str) -> None:
-    run_in(project, FAILING_VIEW)
+    run_python(project, "-c", FAILING_VIEW)
 
 
 PAGE_READS = """
@@ -294,7 +294,7 @@ def test_pages_may_use_what_the_resource_needs(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/test.db")
-    run_in(project, PAGE_READS)
+    run_python(project, "-c", PAGE_READS)
 
 
 @pytest.mark.parametrize("extras", [[], ["database"]])
@@ -305,13 +305,6 @@ def test_message_after_the_copy_says_so(
     run_copy(str(template), tmp_path / "p", data=data, vcs_ref="HEAD", defaults=True)
     told = capfd.readouterr().err
     assert ("ETag, Link, Location" in told) is ("flask db upgrade" in told) is bool(extras)
-
-
-def run_in(project: Path, code: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
 
 
 # The contract
@@ -334,10 +327,7 @@ def test_app_does_what_its_document_says(
     with served(project) as client:
         document = f"http://127.0.0.1:{client.pool.port}/openapi.json"
         command = ["-m", "schemathesis.cli", "--config-file", config, "run", document, *options]
-        result = subprocess.run(
-            [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True
-        )
-    assert result.returncode == 0, result.stdout + result.stderr
+        run_python(tmp_path, *command)
 
 
 @pytest.fixture(scope="module")

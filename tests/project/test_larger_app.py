@@ -1,11 +1,9 @@
 """The project's tests stay green in a larger app; only `tests/conftest.py` has to know of it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import Render, assert_green
+from conftest import Render, assert_green, run_python
 
 # What an owner adds to `create_app`, before its lines about the policy.
 EXTENSIONS = """
@@ -252,13 +250,6 @@ def test_owner_adds_a_resource(render: Render, monkeypatch: pytest.MonkeyPatch) 
         'create_app({"TESTING": True, "SECRET_KEY": "a"})',
     )
     monkeypatch.setenv("FLASK_SECRET_KEY", "a")
-    assert run(project, "-c", MIGRATE).count("Running upgrade") == 1
-    run(project, "-m", "ruff", "format", "--check", "--no-cache", "app/migrations")
+    assert run_python(project, "-c", MIGRATE).count("Running upgrade") == 1
+    run_python(project, "-m", "ruff", "format", "--check", "--no-cache", "app/migrations")
     assert_green(project, *(f"tests/test_{name}.py" for name in ("notes", "database", "openapi")))
-
-
-def run(project: Path, *command: str) -> str:
-    """Run Python in a project, and return what it wrote, errors last."""
-    result = subprocess.run([sys.executable, *command], cwd=project, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout + result.stderr

@@ -3,7 +3,6 @@
 import ast
 import re
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import hostile
 import pytest
 import yaml
-from conftest import ROOT, Render, assert_green, copy
+from conftest import ROOT, Render, assert_green, copy, run_python
 from flask import Flask
 from flask_cors import CORS
 from shapes import COMBINATIONS, COVERING, EXTRAS, ORIGINS, pairs
@@ -21,13 +20,6 @@ from shapes import COMBINATIONS, COVERING, EXTRAS, ORIGINS, pairs
 from app import cors, errors, operations
 
 TEMPLATE = ROOT / "template"
-
-
-def run(folder: Path, *command: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +72,8 @@ def test_all_pairs_of_shapes_have_their_own_tests_run() -> None:
 
 
 def assert_linted(folder: Path) -> None:
-    run(folder, "ruff", "format", "--check", "--no-cache", ".")
-    run(folder, "ruff", "check", "--no-cache", ".")
+    run_python(folder, "-m", "ruff", "format", "--check", "--no-cache", ".")
+    run_python(folder, "-m", "ruff", "check", "--no-cache", ".")
 
 
 def assert_hand_written(project: Path, template: Path) -> None:
@@ -150,7 +142,8 @@ def read_answers(project: Path) -> dict[str, Any]:
 def test_projects_type_check(render: Render, tmp_path: Path) -> None:
     """By plain `mypy`, as an owner runs it."""
     for name in list(COVERING)[:2]:
-        run(render(**COVERING[name]), "mypy", "--cache-dir", str(tmp_path / "cache"))
+        project = render(**COVERING[name])
+        run_python(project, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"))
 
 
 def test_this_repository_is_clean() -> None:
