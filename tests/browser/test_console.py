@@ -124,10 +124,7 @@ run(CALLS).finally(() => console.log("finished"));
 </script>"""
 
 
-def test_safari(
-    tmp_path: Path, start_engine: Callable[[str], Browser], certificate: Certificate
-) -> None:
-    start_engine("webkit")  # or the test is skipped
+def test_safari(tmp_path: Path, certificate: Certificate) -> None:
     """Of what it says about one request, the last line names the URL."""
     said: dict[str, str] = {}
     lines: list[str] = []
