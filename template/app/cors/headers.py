@@ -1,6 +1,7 @@
 """The CORS headers of responses: flask-cors is asked for them once, at start."""
 
 from flask import Flask
+from flask.testing import FlaskClient
 from flask_cors import CORS
 from werkzeug.http import parse_list_header
 
@@ -15,13 +16,13 @@ LISTS = ("Access-Control-Expose-Headers", "Vary")
 class Answers:
     """flask-cors' answers under one policy, which depend on whether it allows the origin."""
 
-    def __init__(self, policy: Policy, path: str, flask_cors: CORS) -> None:
+    def __init__(self, policy: Policy, path: str, client: FlaskClient) -> None:
         self.policy = policy
         self.is_public = policy.is_public
         # What is the same for every origin does not vary.
         self.allows_get = policy.allows_method("GET")
         self.to_others = [] if policy.is_public and self.allows_get else [("Vary", "Origin")]
-        to_request, to_preflight = ask(flask_cors, policy, path)
+        to_request, to_preflight = ask(client, policy, path)
         self.to_request = to_request + self.to_others
         self.to_preflight = to_preflight + self.to_others
 
@@ -35,19 +36,23 @@ class Answers:
         return headers if self.is_public else [(ALLOW_ORIGIN, str(origin)), *headers]
 
 
-def ask(flask_cors: CORS, policy: Policy, path: str) -> tuple[Headers, Headers]:
+def client_of(flask_cors: CORS) -> FlaskClient:
+    """Return a client of an app that has flask-cors and nothing else."""
+    app = Flask(__name__, static_folder=None)
+    flask_cors.init_app(app)
+    return app.test_client(use_cookies=False)
+
+
+def ask(client: FlaskClient, policy: Policy, path: str) -> tuple[Headers, Headers]:
     """Return the headers with which flask-cors answers an allowed origin, but for its name.
 
     The first are for a request, the others for a preflight for all that the policy allows.
     """
-    app = Flask(__name__, static_folder=None)
-    flask_cors.init_app(app)
     asked = {
         "Origin": policy.example(),
         "Access-Control-Request-Method": policy.methods[0],
         "Access-Control-Request-Headers": ", ".join(policy.allow_headers),
     }
-    client = app.test_client(use_cookies=False)
 
     def headers(method: str) -> Headers:
         return [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_cors import CORS
 
-from .headers import Answers, Headers, add
+from .headers import Answers, Headers, add, client_of
 from .log import CorsLog
 from .policy import SAFELISTED_METHODS, Policy, longest_prefix
 from .protection import is_foreign, is_websocket, refusal
@@ -37,8 +37,9 @@ class Middleware:
         propagates: bool = False,
     ) -> None:
         self.app = app
-        self.answers = Answers(policy, "/", flask_cors)
-        self.paths = {path: Answers(part, path, flask_cors) for path, part in policy.paths.items()}
+        client = client_of(flask_cors)
+        self.answers = Answers(policy, "/", client)
+        self.paths = {path: Answers(part, path, client) for path, part in policy.paths.items()}
         self.propagates = propagates
         self.log = CorsLog()
 
