@@ -305,6 +305,7 @@ def probing(template: Path) -> Iterator[Probe]:
         project = folder / "project"
         copy(template, project, {"frontend_origins": [PAGE, SECURE_PAGE]})
         (project / "deployed.py").write_text(DEPLOYED)
+        (project / "requests.log").touch()
         certificates(folder)
         names = [*FAULTS, *SECURE, "readable"]
         ports = dict(zip(names, stack.enter_context(held_ports(len(names))), strict=True))
