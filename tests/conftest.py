@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from copier import VcsRef, run_copy, run_update
+from jinja2 import Environment
 from plumbum import local
 
 if TYPE_CHECKING:
@@ -26,14 +27,16 @@ ROOT = Path(__file__).parent.parent
 # What Copier reads of this repository.
 TEMPLATE = ("copier.yml", "includes", "template")
 
-# Nothing here has to survive a power cut: git need not wait for the disk.
+# Nothing here has to last: git need not wait for the disk, nor compress.
 GIT_CONFIG = """\
 [user]
     name = Tester
     email = tester@example.com
 [init]
     defaultBranch = main
+    templateDir =
 [core]
+    compression = 0
     fsync = none
 [gc]
     auto = 0
@@ -73,6 +76,23 @@ def clean_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
     (home / "gitconfig").write_text(GIT_CONFIG)
     local.env.clear()  # Copier's git has a copy of the environment
     local.env.update(os.environ)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_template_compiled_once() -> None:
+    """Let renders share what Jinja compiled: Copier makes a new environment for each."""
+    compile_source = Environment.compile
+    compiled: dict[tuple[Any, ...], Any] = {}
+
+    def compile_once(self: Environment, source: Any, *arguments: Any, **options: Any) -> Any:
+        # A template is named by its path in the folder that Copier has cloned it to.
+        name = arguments[0] if arguments else options.get("name")
+        key = (type(self), source, name)
+        if key not in compiled:
+            compiled[key] = compile_source(self, source, *arguments, **options)
+        return compiled[key]
+
+    Environment.compile = compile_once  # type: ignore[method-assign]
 
 
 def git(folder: Path, *arguments: str) -> str:
