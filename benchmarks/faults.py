@@ -254,9 +254,8 @@ def origin_twice(server: Server) -> bool:
 
 
 def chunked(server: Server, *chunks: bytes) -> bytes:
-    return server.ask(
-        "/take", "Transfer-Encoding: chunked", method="POST", body=b"\r\n".join([*chunks, b"", b""])
-    )
+    headers = ("Transfer-Encoding: chunked", f"Origin: {ORIGIN}")
+    return server.ask("/take", *headers, method="POST", body=b"\r\n".join([*chunks, b"", b""]))
 
 
 def upgraded(server: Server) -> bool:
