@@ -10,7 +10,7 @@ import os
 # database or another API, or that streams, leaves its turn to the others. Code that computes keeps
 # it: where views do that for long, set worker_class to "gthread", and threads.
 cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-workers = int(os.environ.get("WEB_CONCURRENCY") or cores or 1)
+workers = os.environ.get("WEB_CONCURRENCY", cores or 1)
 worker_class = "gevent"
 worker_connections = 1000  # of each worker; more of them wait until one is closed
 
