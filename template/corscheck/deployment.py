@@ -141,9 +141,11 @@ def steps_without_route(
     app: Flask, place: Place, timeout: float, body_limit: int | None
 ) -> Iterator[Step]:
     """Yield what is tried for the whole API at a path where no code of the app's runs."""
-    url, path = place.url, urlsplit(place.url).path
-    path = f"{path.rstrip('/').removesuffix(HEALTH)}{NO_ROUTE}"
-    place = Place(urljoin(url, path), policy_for(app, path), place.send)
+    url, parts = place.url, urlsplit(place.url)
+    path = f"{parts.path.rstrip('/').removesuffix(HEALTH)}{NO_ROUTE}"
+    # Not by urljoin, which takes what follows `//` for a host.
+    there = parts._replace(path=path, query="").geturl()
+    place = Place(there, policy_for(app, path), place.send)
     policy = place.policy
     if policy.allows_method("GET"):
         yield Step(url, "path without a route", partial(check_not_found, place))
@@ -158,7 +160,6 @@ def steps_without_route(
         large = replace(place, send=sender(body, timeout))
         check = partial(check_large_body, large, uploads[0])
         yield Step(url, f"body of {len(body)} bytes", check)
-    parts = urlsplit(url)
     if parts.scheme == "https" and parts.port in (None, 443):
         plain = parts._replace(scheme="http", netloc=parts.netloc.removesuffix(":443")).geturl()
         yield Step(url, "plain http", partial(check_plain_http, plain, place.send))

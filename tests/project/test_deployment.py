@@ -42,6 +42,7 @@ def check(
     [
         ("none", "", {}, {PAGE: "GET 200, 5 preflights", SECURE_PAGE: "GET 200, 5 preflights"}),
         ("none", "/api/echo", {}, {PAGE: "GET 200, 5 preflights"}),
+        ("none", "//elsewhere.invalid/", {}, {PAGE: "GET 404, 5 preflights"}),
         ("good", "", {"FLASK_CORS_ORIGINS": SECURE_PAGE}, {SECURE_PAGE: "GET 200, 5 preflights"}),
         (
             "credentials",
