@@ -66,13 +66,19 @@ alembic = Alembic(metadatas=Model.metadata)
 
 
 def init_app(app: Flask) -> None:
-    """Connect the app to its database, at the first query. Nothing is migrated here."""
+    """Connect the app to its database, at the first query. Nothing is migrated here.
+
+    Raises ClickException if there is no place for the database, or DATABASE_URL names none.
+    """
     url = app.config.get("DATABASE_URL") or os.environ.get("DATABASE_URL") or SQLITE
     app.config["SQLALCHEMY_ENGINES"] = {"default": engine_options(url)}
     # SQLite cannot alter most of a table: Alembic then makes a new one.
     app.config.setdefault("ALEMBIC_CONTEXT", {"render_as_batch": True})
     app.config.setdefault("ALEMBIC", {"post_write_hooks": FORMAT_MIGRATIONS})
-    db.init_app(app)
+    try:
+        db.init_app(app)
+    except OSError as error:
+        raise ClickException(f"set DATABASE_URL: there is no place for SQLite: {error}") from None
     # It closes async sessions, too, in an event loop for each request: ten times Flask's own work.
     app.teardown_appcontext_funcs = [
         close for close in app.teardown_appcontext_funcs if not is_async_close(close)

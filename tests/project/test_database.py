@@ -56,6 +56,16 @@ def flask(project: Path, *arguments: str) -> str:
     ).stdout
 
 
+def test_no_place_for_sqlite_is_told(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path / "project")
+    (tmp_path / "project/instance").write_text("not a folder")
+    show = [sys.executable, "-m", "flask", "cors", "show"]
+    result = subprocess.run(show, cwd=tmp_path / "project", capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: set DATABASE_URL: there is no place for SQLite: ")
+    assert "Traceback" not in result.stderr
+
+
 class Client:
     """What other programs do with the items of a served app."""
 
