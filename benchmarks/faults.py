@@ -34,10 +34,11 @@ COMMANDS = {
     "pyruvate": "python -c import+pyruvate,faulty;pyruvate.serve(faulty.app,'127.0.0.1:{port}',16)",
     "uwsgi": "uwsgi --master --workers=2 --threads=16 --die-on-term --http=127.0.0.1:{port}"
     " --http-keepalive --http-auto-chunked --need-app --disable-logging -w",
+    "pyvoy": "pyvoy --interface=wsgi --port={port}",
     "fastpysgi": "fastpysgi --host=127.0.0.1 --port={port}",
     "bjoern": "python -c import+bjoern,faulty;bjoern.run(faulty.app,'127.0.0.1',{port})",
 }
-PACKAGES = ["granian", "waitress", "cheroot", "pyruvate", "pyuwsgi", "fastpysgi", "bjoern-binary"]
+PACKAGES = ["granian", "waitress", "cheroot", "pyruvate", "pyuwsgi", "fastpysgi", "bjoern-binary", "pyvoy"]
 
 
 class Server:
@@ -288,6 +289,8 @@ def killed(server: Server, kills: int = 5) -> str:
     with load(server) as counts:
         for _ in range(kills):
             time.sleep(1)
+            if not server.workers():
+                return "ends it"
             os.kill(server.workers()[0], signal.SIGKILL)
         time.sleep(1)
     failed, answered = counts["failed"], counts["answered"]
