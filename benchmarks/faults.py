@@ -38,7 +38,16 @@ COMMANDS = {
     "fastpysgi": "fastpysgi --host=127.0.0.1 --port={port}",
     "bjoern": "python -c import+bjoern,faulty;bjoern.run(faulty.app,'127.0.0.1',{port})",
 }
-PACKAGES = ["granian", "waitress", "cheroot", "pyruvate", "pyuwsgi", "fastpysgi", "bjoern-binary", "pyvoy"]
+PACKAGES = [
+    "granian",
+    "waitress",
+    "cheroot",
+    "pyruvate",
+    "pyuwsgi",
+    "fastpysgi",
+    "bjoern-binary",
+    "pyvoy",
+]
 
 
 class Server:
