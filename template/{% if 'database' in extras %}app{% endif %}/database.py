@@ -3,6 +3,7 @@
 import logging
 import os
 import sqlite3
+from collections.abc import Iterator
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -62,7 +63,48 @@ db = SQLAlchemy(
     engine_options={"hide_parameters": True},  # values stay out of the log
     session_options={"expire_on_commit": False},
 )
-alembic = Alembic(metadatas=Model.metadata)
+
+
+class Migrations(Alembic):
+    def revision(self, *arguments: Any, **options: Any) -> list[Any]:
+        if is_behind():
+            raise ClickException("run `flask db upgrade` first: the database is older than the app")
+        return super().revision(*arguments, **options)
+
+    def run_migrations(self, fn: Any, **kwargs: Any) -> None:
+        """Run migrations, all or none. Raises ClickException if rows then refer to none.
+
+        SQLite cannot alter most of a table: Alembic makes a new one and drops the old, which would
+        delete the rows that refer to it, or fail, if foreign keys were checked meanwhile.
+        """
+        connection = self.migration_context.connection
+        if connection is None or connection.dialect.name != "sqlite":
+            return super().run_migrations(fn, **kwargs)
+        sqlite: Any = connection.connection.dbapi_connection
+
+        def check_references(*arguments: Any) -> Iterator[Any]:
+            yield from fn(*arguments)
+            broken = {row[0] for row in sqlite.execute("PRAGMA foreign_key_check")}
+            if broken:
+                raise ClickException(
+                    f"let the migration delete or change the rows of {', '.join(sorted(broken))}"
+                    " that would refer to no row: nothing is migrated"
+                )
+
+        sqlite.execute("PRAGMA foreign_keys = OFF")
+        sqlite.isolation_level = None  # else Python begins no transaction for a change of a table
+        sqlite.execute("BEGIN IMMEDIATE")
+        try:
+            super().run_migrations(check_references, **kwargs)
+        except BaseException:
+            sqlite.rollback()
+            raise
+        finally:
+            sqlite.isolation_level = ""
+            sqlite.execute("PRAGMA foreign_keys = ON")
+
+
+alembic = Migrations(metadatas=Model.metadata)
 
 
 def init_app(app: Flask) -> None:
@@ -72,8 +114,7 @@ def init_app(app: Flask) -> None:
     """
     url = app.config.get("DATABASE_URL") or os.environ.get("DATABASE_URL") or SQLITE
     app.config["SQLALCHEMY_ENGINES"] = {"default": engine_options(url)}
-    # SQLite cannot alter most of a table: Alembic then makes a new one.
-    app.config.setdefault("ALEMBIC_CONTEXT", {"render_as_batch": True})
+    app.config.setdefault("ALEMBIC_CONTEXT", {"render_as_batch": True, "transactional_ddl": True})
     app.config.setdefault("ALEMBIC", {"post_write_hooks": FORMAT_MIGRATIONS})
     try:
         db.init_app(app)
@@ -104,7 +145,7 @@ def engine_options(text: str) -> dict[str, Any]:
     """Return the options of an engine. Raises ClickException if the text names no database."""
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ClickException(WRONG_URL) from None
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg")

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -64,6 +65,57 @@ def test_no_place_for_sqlite_is_told(project: Path, tmp_path: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("Error: set DATABASE_URL: there is no place for SQLite: ")
     assert "Traceback" not in result.stderr
+
+
+OWNERS = """
+
+class Owner(Model):
+    __tablename__ = "owners"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str]
+
+
+class Thing(Model):
+    __tablename__ = "things"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[int] = mapped_column(ForeignKey("owners.id", ondelete="CASCADE"))
+"""
+
+
+def test_migration_keeps_what_refers_to_a_table_that_it_changes(
+    project: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "project"
+    shutil.copytree(project, mine)
+    models = mine / "app/models.py"
+    models.write_text(models.read_text().replace("import MetaData", "import ForeignKey, MetaData"))
+    models.write_text(models.read_text() + OWNERS)
+    revision = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "revision", "Add owners"]
+    result = subprocess.run(revision, cwd=mine, capture_output=True, text=True)
+    assert result.stderr.startswith("Error: run `flask db upgrade` first: the database is older")
+    flask(mine, "db", "upgrade")
+    flask(mine, "db", "revision", "Add owners")
+    flask(mine, "db", "upgrade")
+    with sqlite3.connect(mine / "instance/app.db") as connection:
+        connection.execute("INSERT INTO owners VALUES (1, 'a@example.com')")
+        connection.execute("INSERT INTO things VALUES (1, 1)")
+    models.write_text(models.read_text().replace("email: Mapped[str]", "email: Mapped[str | None]"))
+    flask(mine, "db", "revision", "Owners without an address")
+    flask(mine, "db", "upgrade")
+    things = connection.execute("SELECT * FROM things").fetchall()
+    assert things == [(1, 1)]
+
+    flask(mine, "db", "revision", "Delete owners")
+    (wrong,) = (mine / "app/migrations").glob("*delete_owners.py")
+    delete = "    op.execute('UPDATE owners SET email = 1')\n    op.execute('DELETE FROM owners')\n"
+    wrong.write_text(wrong.read_text().replace("    pass\n", delete, 1))
+    upgrade = [sys.executable, "-m", "flask", "--app", "wsgi", "db", "upgrade"]
+    result = subprocess.run(upgrade, cwd=mine, capture_output=True, text=True)
+    assert "Error: let the migration delete or change the rows of things that" in result.stderr
+    assert connection.execute("SELECT email FROM owners").fetchall() == [("a@example.com",)]
+    connection.close()
 
 
 class Client:
