@@ -32,15 +32,15 @@ Integer = Annotated[int, BeforeValidator(as_whole)]
 
 
 class Body(BaseModel):
-    """What a client sends as JSON: no other fields, and no text for a number."""
+    """What a client sends as JSON: no other fields, no text for a number, and no Infinity."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Query(BaseModel):
     """What a client sends in the query: no other parameters. One that is a list may be repeated."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -139,22 +139,24 @@ def read_body() -> bytes:
 
 def parse(model: type[M], text: bytes) -> M:
     """Return JSON as a model. Raises BadRequest if it is no JSON, and Invalid."""
+    read_json(text)
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            raise BadRequest(first["msg"]) from None
         raise Invalid("body", error) from None
+
+
+def read_json(text: bytes) -> Any:
+    """Return what JSON says. Raises BadRequest if it is no JSON, as NaN is not (RFC 8259)."""
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise BadRequest(f"Invalid JSON: {error}") from None
 
 
 def read_patched(model: type[M], current: Mapping[str, Any]) -> M:
     """Return the current fields with the JSON Merge Patch in the body applied to them."""
-    try:
-        patch = from_json(read_body())
-    except ValueError as error:
-        raise BadRequest(f"Invalid JSON: {error}") from None
-    return parse(model, to_json(merged(current, patch)))
+    return parse(model, to_json(merged(current, read_json(read_body()))))
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -177,6 +179,8 @@ def respond(content: Any, status: int = 200) -> Response:
     response.cache_control.no_cache = True  # a browser asks each time whether it has changed
     response.cache_control.private = True  # and no cache between keeps what one user may see
     response.make_conditional(request)
+    if response.status_code == PreconditionFailed.code:  # a GET with If-Match
+        raise PreconditionFailed("It has changed since you read it.")
     return response
 
 

@@ -3,7 +3,6 @@
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -82,7 +81,7 @@ class Migrations(Alembic):
             return super().run_migrations(fn, **kwargs)
         sqlite: Any = connection.connection.dbapi_connection
 
-        def check_references(*arguments: Any) -> Iterator[Any]:
+        def check_references(*arguments: Any) -> Any:
             yield from fn(*arguments)
             broken = {row[0] for row in sqlite.execute("PRAGMA foreign_key_check")}
             if broken:
@@ -118,8 +117,8 @@ def init_app(app: Flask) -> None:
     app.config.setdefault("ALEMBIC", {"post_write_hooks": FORMAT_MIGRATIONS})
     try:
         db.init_app(app)
-    except OSError as error:
-        raise ClickException(f"set DATABASE_URL: there is no place for SQLite: {error}") from None
+    except OSError as why:
+        raise ClickException(f"set DATABASE_URL: there is no place for SQLite: {why}") from None
     # It closes async sessions, too, in an event loop for each request: ten times Flask's own work.
     app.teardown_appcontext_funcs = [
         close for close in app.teardown_appcontext_funcs if not is_async_close(close)

@@ -69,7 +69,7 @@ def create(body: NewItem) -> Response:
     """Create an item."""
     item = models.Item(**body.model_dump())
     db.session.add(item)
-    db.session.commit()
+    save(item)
     response = respond(shown(item), 201)
     response.location = url_for(".read", item_id=item.id)
     return response
@@ -124,8 +124,14 @@ def find_unchanged(item_id: int) -> models.Item:
 def write(item: models.Item, new: NewItem) -> Response:
     for name, value in new:
         setattr(item, name, value)
-    db.session.commit()
+    save(item)
     return respond(shown(item))
+
+
+def save(item: models.Item) -> None:
+    """Commit, and read what the database has made of it: the ETag is of that."""
+    db.session.commit()
+    db.session.refresh(item)
 
 
 def shown(item: models.Item) -> dict[str, Any]:

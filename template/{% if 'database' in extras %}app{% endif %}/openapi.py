@@ -51,6 +51,7 @@ PROBLEM = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
+        "request_id": {"type": "string", "description": "It is in the log, too."},
         "errors": {
             "description": "Each fault, where the content is not valid.",
             "type": "array",
@@ -105,7 +106,10 @@ class WithoutDefaults(GenerateJsonSchema):
 
 def init_app(app: Flask) -> None:
     app.cli.add_command(print_document)
-    if app.config.get("API_DOCS", True):
+    docs = app.config.get("API_DOCS", True)
+    if docs not in (True, False):
+        raise click.ClickException(f"API_DOCS: write true or false, not {docs!r}")
+    if docs:
         ui = str(files("flask_swagger_ui") / "dist")
         bp = Blueprint("openapi", __name__, static_folder=ui, static_url_path="/docs")
         bp.add_url_rule("/openapi.json", "document", serve_document)

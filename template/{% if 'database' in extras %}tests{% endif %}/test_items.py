@@ -86,6 +86,8 @@ def test_what_has_not_changed_is_not_sent_again(client: FlaskClient, created: Te
     headers = if_match(created)
     client.patch(created.headers["Location"], json={"quantity": 9}, headers=headers)
     assert client.get(url, headers={"If-None-Match": etag}).status_code == 200
+    unmatched = client.get(url, headers={"If-Match": etag})
+    assert (unmatched.status_code, unmatched.mimetype) == (412, "application/problem+json")
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
@@ -153,7 +155,7 @@ def test_faults_of_the_query_are_named(client: FlaskClient, query: str, pointer:
     [
         ("{", "application/json", 400),
         ("", "application/json", 400),
-        ('{"name": NaN}', "application/json", 422),
+        ('{"name": NaN}', "application/json", 400),
         ('{"name": "\\ud800"}', "application/json", 400),
         ("[" * 1_000, "application/json", 400),
         ("{}", "text/plain", 415),

@@ -118,6 +118,38 @@ def test_migration_keeps_what_refers_to_a_table_that_it_changes(
     connection.close()
 
 
+WEIGHED = """
+from wsgi import app
+from app.database import db
+from app.models import Model
+
+with app.app_context():
+    Model.metadata.create_all(db.engine)
+client = app.test_client()
+created = client.post("/api/items", json={"name": "Pencil", "weight": "1.10"})
+headers = {"If-Match": created.headers["ETag"]}
+print(client.patch(created.location, json={"quantity": 2}, headers=headers).json)
+print(client.post("/api/items", data='{"name": "Pen", "weight": 1e400}', headers=JSON).status)
+""".replace("JSON", '{"Content-Type": "application/json"}')
+
+
+def test_etag_is_that_of_what_the_database_keeps(project: Path, tmp_path: Path) -> None:
+    """A number with digits of its own comes back in another form."""
+    mine = tmp_path / "project"
+    shutil.copytree(project, mine)
+    for path, line, before in (
+        ("models", "weight: Mapped[Decimal | None] = mapped_column(Numeric(20, 10))", "version: "),
+        ("items", "weight: Decimal | None = None", "quantity: "),
+    ):
+        file = mine / f"app/{path}.py"
+        text = file.read_text().replace("import MetaData", "import MetaData, Numeric")
+        text = text.replace(f"    {before}", f"    {line}\n    {before}", 1)
+        file.write_text(text.replace("\nfrom ", "\nfrom decimal import Decimal\nfrom ", 1))
+    result = run_python(mine, "-W", "ignore", "-c", WEIGHED).splitlines()
+    assert "'weight': '1.1000000000'" in result[0] and "'quantity': 2" in result[0]
+    assert result[1] == "422 UNPROCESSABLE ENTITY"
+
+
 class Client:
     """What other programs do with the items of a served app."""
 

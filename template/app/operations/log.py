@@ -112,7 +112,7 @@ def requests(
         Not by way of structlog's logger, which would copy the record three times.
         """
         route = notes.get("route")
-        origin = environ.get("HTTP_ORIGIN")
+        client, origin = environ.get("REMOTE_ADDR"), environ.get("HTTP_ORIGIN")
         event = {
             "time": now(),
             "level": "info",
@@ -124,7 +124,7 @@ def requests(
             "path": path_of(environ) if route is None else None,
             "status": None if status is None else int(status[:3]),
             "duration": round(seconds * 1000, 3),
-            "client": environ.get("REMOTE_ADDR"),
+            "client": None if client is None else client[:LONGEST_VALUE],
             "origin": None if origin is None else origin[:LONGEST_VALUE],
             "cors": notes.get("verdict"),
         }
