@@ -78,7 +78,9 @@ def test_postgresql_is_named_in_any_way(scheme: str) -> None:
     assert options["pool_pre_ping"]
 
 
-@pytest.mark.parametrize("url", ["db.example", "mysql://user:secret@db.example/name"])
+@pytest.mark.parametrize(
+    "url", ["db.example", "mysql://user:secret@db.example/name", "postgresql://secret@db:x/name"]
+)
 def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(ClickException, match="write postgresql://") as raised:
         engine_options(url)

@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+from click import ClickException
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -40,3 +42,5 @@ def test_switched_off(app: Flask) -> None:
     client = create_app({**app.config, "API_DOCS": False}).test_client()
     for path in ("/openapi.json", "/docs", "/docs/swagger-ui.css"):
         assert client.get(path).status_code == 404
+    with pytest.raises(ClickException, match="API_DOCS: write true or false, not 'False'"):
+        create_app({**app.config, "API_DOCS": "False"})

@@ -295,6 +295,8 @@ def test_proxies_are_trusted_by_number(project: Path, tmp_path: Path) -> None:
             assert server.send("/api/echo", method="DELETE", **own)[0] == status
             clients = {r["client"] for r in server.records() if r["event"] == "request"}
             assert clients == {address}
+            server.send("/away", X_Forwarded_For="x" * 3000)
+            assert len(server.lines()[-1]) < 600
 
 
 def test_other_hosts_are_refused_where_some_are_trusted(project: Path, tmp_path: Path) -> None:
