@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from chromium import Certificate, Chromium
 from containers import Docker, wait_for
 from proxied import behind_readmes_nginx
@@ -31,6 +32,13 @@ def commands(project: Path, heading: str) -> list[str]:
     """Return the shell commands of the README under a heading."""
     section = read_readme(project).partition(f"\n## {heading}\n")[2]
     return section.partition("```sh\n")[2].partition("```")[0].strip().splitlines()
+
+
+def test_compose_takes_each_setting_that_is_offered(deployed: dict[str, Path]) -> None:
+    project = deployed["smallest"]
+    offered = re.findall(r"^# (FLASK_\w+)=", (project / ".env.example").read_text(), re.MULTILINE)
+    compose = yaml.safe_load((project / "compose.yaml").read_text())
+    assert offered and set(offered) <= set(compose["services"]["api"]["environment"])
 
 
 class Stack:

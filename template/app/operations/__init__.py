@@ -27,13 +27,13 @@ def init_app(app: Flask, policy: Policy) -> None:
 
     Raises SettingsError with what to write instead of a setting that is wrong.
     """
-    check(app)
+    is_server = serves()
+    check(app, is_server)
     if app.request_class is Flask.request_class:
         app.request_class = body.Request
     form = log.Format(as_text=app.config["LOG_FORMAT"] == "text")
     log.configure(app.config["LOG_LEVEL"], form)
     log.take_over(app)
-    is_server = serves()
     requests = log.requests(form) if is_server else None
     # The answers say so if frontends are on other sites than the API.
     others = "cross-origin" if app.config["SESSION_COOKIE_SAMESITE"] == "None" else "same-site"

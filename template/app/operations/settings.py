@@ -40,13 +40,16 @@ class SettingsError(ClickException, ValueError):
         super().__init__("the settings are invalid:\n  " + "\n  ".join(problems))
 
 
-def check(app: Flask) -> None:
-    """Set what is not set, and put the rest in order. Raises SettingsError."""
+def check(app: Flask, is_server: bool) -> None:
+    """Set what is not set, and put the rest in order. Raises SettingsError.
+
+    A command that serves nothing, such as `flask db upgrade`, needs no SECRET_KEY.
+    """
     config = app.config
     for name, value in DEFAULTS.items():
         config.setdefault(name, value)
     config["TRUSTED_HOSTS"] = hosts_of(config["TRUSTED_HOSTS"])
-    if found := list(problems(app)):
+    if found := list(problems(app, is_server)):
         raise SettingsError(found)
 
 
@@ -55,7 +58,7 @@ def hosts_of(value: Any) -> Any:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
-def problems(app: Flask) -> Iterator[str]:
+def problems(app: Flask, is_server: bool) -> Iterator[str]:
     config = app.config
     proxies, hosts = config["PROXIES"], config["TRUSTED_HOSTS"]
     if type(proxies) is not int or proxies < 0:
@@ -73,7 +76,7 @@ def problems(app: Flask) -> Iterator[str]:
     ):
         if config[name] not in choices:
             yield f"{name}: write {closest(case(str(config[name])), choices)}, not {config[name]!r}"
-    if not config["SECRET_KEY"] and (module := session_user(app)):
+    if is_server and not config["SECRET_KEY"] and (module := session_user(app)):
         yield (
             f"SECRET_KEY: set FLASK_SECRET_KEY, or write it into .env (.env.example says how);"
             f" tests take it from tests/conftest.py: {module} uses the session, which it signs"
