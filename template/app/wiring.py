@@ -1,6 +1,8 @@
 """Wires what your answers and settings chose. Updates change this file: do not edit it."""
 
+import inspect
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -28,6 +30,7 @@ def init_app(app: Flask, policy: cors.Policy, flask_cors: CORS) -> None:
         if name.startswith("CORS_") and name not in YOURS
     ]
     problems += decorated_views(app)
+    problems += hooks_of_flask_cors(app)
     if problems:
         raise cors.PolicyError(problems)
     cors.init_app(app, policy, flask_cors)
@@ -35,26 +38,52 @@ def init_app(app: Flask, policy: cors.Policy, flask_cors: CORS) -> None:
 
 
 def decorated_views(app: Flask) -> list[str]:
-    """Return a problem for each view that is decorated with flask-cors' `cross_origin`.
-
-    A decorator around it that does not use functools.wraps hides it: then the log reports its
-    headers at the first request.
-    """
+    """Return a problem for each view that is decorated with flask-cors' `cross_origin`."""
     return [
-        f"remove @cross_origin from the view {endpoint}: write its path into CORS_PATHS in"
-        f" app/settings.py, as in {{{path!r}: {{'origins': ['https://app.example.com']}}}}"
+        f"remove @cross_origin from the view {endpoint}: {instead(app, endpoint)}"
         for endpoint, view in app.view_functions.items()
-        if any(is_cross_origin(part) for part in unwrapped(view))
-        for path in [next(rule.rule for rule in app.url_map.iter_rules(endpoint))]
+        if any(is_of_flask_cors(part) for part in parts_of(view, set()))
     ]
 
 
-def unwrapped(view: Any) -> Iterator[Callable[..., Any]]:
-    """Yield a view and what its decorators wrap."""
-    while view is not None:
-        yield view
-        view = getattr(view, "__wrapped__", None)
+def hooks_of_flask_cors(app: Flask) -> list[str]:
+    """Return a problem for the app and each blueprint that flask-cors was put on."""
+    return [
+        f"remove CORS({name or 'app'}): the policy is for the whole app, and CORS_PATHS in"
+        " app/settings.py for paths with one of their own"
+        for name, hooks in app.after_request_funcs.items()
+        if any(getattr(hook, "__module__", "") == "flask_cors.extension" for hook in hooks)
+    ]
 
 
-def is_cross_origin(view: Callable[..., Any]) -> bool:
+def instead(app: Flask, endpoint: str) -> str:
+    """Return what gives a view a policy of its own."""
+    rule = next(app.url_map.iter_rules(endpoint)).rule
+    path = rule.partition("<")[0].rstrip("/")
+    if not path:
+        return "its path has no start of its own, so it goes by the policy of the whole API"
+    return (
+        f"write the start of its path into CORS_PATHS in app/settings.py, as in"
+        f" {{{path!r}: {{'origins': ['https://app.example.com']}}}}"
+    )
+
+
+def parts_of(view: Any, seen: set[int]) -> Iterator[Callable[..., Any]]:
+    """Yield a view, what its decorators wrap, and the methods of its class."""
+    if not callable(view) or id(view) in seen:
+        return
+    seen.add(id(view))
+    yield view
+    wrapped = [getattr(view, "__wrapped__", None), getattr(view, "func", None)]
+    for cell in getattr(view, "__closure__", None) or ():
+        with suppress(ValueError):  # it is empty
+            wrapped.append(cell.cell_contents)
+    if view_class := getattr(view, "view_class", None):
+        wrapped += [getattr(view_class, name.lower(), None) for name in view_class.methods or ()]
+    for part in wrapped:
+        if inspect.isroutine(part):
+            yield from parts_of(part, seen)
+
+
+def is_of_flask_cors(view: Callable[..., Any]) -> bool:
     return getattr(view, "__globals__", {}).get("__name__") == "flask_cors.decorator"

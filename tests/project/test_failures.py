@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -69,6 +70,11 @@ def in_generator(app: Flask) -> None:
     app.add_url_rule("/", view_func=lambda: Response(broken_generator()))
 
 
+def in_generator_after_nothing(app: Flask) -> None:
+    chunks = chain([""], broken_generator())
+    app.add_url_rule("/", view_func=lambda: Response(chunks))
+
+
 def in_generator_with_context(app: Flask) -> None:
     app.add_url_rule("/", view_func=lambda: Response(stream_with_context(broken_generator())))
 
@@ -90,6 +96,7 @@ PLACES: list[Callable[[Flask], None]] = [
     in_teardown,
     in_error_handler,
     in_generator,
+    in_generator_after_nothing,
     in_generator_with_context,
     in_middleware,
     in_session,
@@ -121,6 +128,14 @@ def test_page_can_read_the_error(
         assert json.loads(answer.data)["status"] == 500
     traces = [record for record in caplog.records if record.exc_info]
     assert traces and all("on purpose" in str(record.exc_info) for record in traces[:1])
+
+
+def test_page_can_read_that_a_header_cannot_be_sent() -> None:
+    def where(app: Flask) -> None:
+        app.add_url_rule("/", view_func=lambda: Response(headers={"X-Name": "\N{SNOWMAN}"}))
+
+    answer = app_that_fails(where).test_client().get("/", headers={"Origin": ORIGIN})
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (500, ORIGIN)
 
 
 def test_exceptions_reach_a_debugger_that_is_asked_for() -> None:

@@ -1,15 +1,18 @@
 """Paths with a policy of their own: the longest prefix by whole segments decides."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from flask import Flask
-from flask_cors import CORS
+from flask import Blueprint, Flask
+from flask.views import MethodView
+from flask_cors import CORS, cross_origin
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
-from app import cors
+from app import cors, wiring
 
 POLICY: dict[str, Any] = {
     "CORS_ORIGINS": ["https://app.example.com"],
@@ -88,6 +91,16 @@ def test_refusals_go_by_the_path() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/public/partners/x", "//api/public/partners/x", "///api/public/partners/x"]
+)
+def test_slashes_that_flask_leaves_out_escape_no_policy(path: str) -> None:
+    client = app_with().test_client()
+    for origin, status in ((OURS, 403), (PARTNER, 200)):
+        asked = {"environ_overrides": {"PATH_INFO": path}, "headers": {"Origin": origin}}
+        assert client.put("/", **asked).status_code == status
+
+
 def test_path_counts_from_the_root_of_the_host() -> None:
     app = app_with(CORS_PATHS={"/v1/public": {"origins": "any"}})
     client = Client(DispatcherMiddleware(Flask("root"), {"/v1": app}))
@@ -104,6 +117,9 @@ def test_path_counts_from_the_root_of_the_host() -> None:
         ({"/": {}}, "['/']: change the policy itself"),
         ({"/users/<id>/public": {}}, "write the start of a path, such as /api/public"),
         ({"/a?b": {}}, "write the start of a path"),
+        ({"/a/../b": {}}, "write the start of a path"),
+        ({"/caf%C3%A9": {}}, "write /café: paths are compared decoded"),
+        ({"/a": {}, "/a/": {}}, "['/a/']: remove it: /a is there already"),
         ({"/a": 3}, '[\'/a\']: write a dict such as {"methods": ["GET"]}, not 3'),
         ({"/a": {"orgins": []}}, "['/a']: write origins, not 'orgins'"),
         ({"/a": {"origins": ["a.example"]}}, "['/a']: origins: write https://a.example, not"),
@@ -132,3 +148,85 @@ def test_many_slashes_cost_little() -> None:
     policy = cors.Policy.from_config(POLICY)
     assert policy.for_path("/" * 1_000_000) is policy
     assert policy.for_path("/api/public" + "/x" * 100_000).is_public
+
+
+@pytest.mark.parametrize("path", ["/.well-known", "/.well-known/jwks.json", "/v1:batch", "/a/..b"])
+def test_odd_paths_can_be_named(path: str) -> None:
+    assert path in cors.Policy.from_config(POLICY | {"CORS_PATHS": {path: {}}}).paths
+
+
+# What else could give a view a policy: flask-cors itself
+
+
+def problems_of(app: Flask) -> list[str]:
+    policy = cors.Policy.from_config(POLICY)
+    with pytest.raises(cors.PolicyError) as caught:
+        wiring.init_app(app, policy, CORS(**policy.flask_cors_options()))
+    return caught.value.problems
+
+
+def view(**_: Any) -> str:
+    return ""
+
+
+def hidden(view: Callable[..., str]) -> Callable[..., str]:
+    """A decorator without functools.wraps."""
+    return lambda **arguments: view(**arguments)
+
+
+mine = cross_origin(origins=["https://narrow.example"])
+
+
+class OnAMethod(MethodView):
+    @mine
+    def post(self, **_: Any) -> str:
+        return ""
+
+
+class OnAClass(MethodView):
+    decorators = (mine, hidden)
+
+    def post(self, **_: Any) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    "decorated",
+    [
+        mine(view),
+        hidden(mine(view)),
+        partial(mine(view)),
+        OnAMethod.as_view("it"),
+        OnAClass.as_view("it"),
+    ],
+)
+def test_cross_origin_on_a_view_is_refused(decorated: Callable[..., str]) -> None:
+    app = Flask("decorated")
+    app.add_url_rule("/x/a/<int:i>", "it", decorated, methods=["POST"])
+    (problem,) = problems_of(app)
+    assert problem == (
+        "remove @cross_origin from the view it: write the start of its path into CORS_PATHS in"
+        " app/settings.py, as in {'/x/a': {'origins': ['https://app.example.com']}}"
+    )
+    assert cors.Policy.from_config(POLICY | {"CORS_PATHS": {"/x/a": {}}})
+
+
+def test_cross_origin_on_a_view_whose_path_cannot_be_named_is_refused() -> None:
+    app = Flask("decorated")
+    app.add_url_rule("/<int:i>", "it", mine(view))
+    (problem,) = problems_of(app)
+    assert problem.startswith("remove @cross_origin from the view it: its path has no start")
+
+
+def test_flask_cors_on_a_blueprint_is_refused() -> None:
+    app, shop = Flask("decorated"), Blueprint("shop", __name__)
+    CORS(shop, origins=["https://narrow.example"])
+    app.register_blueprint(shop)
+    (problem,) = problems_of(app)
+    assert problem.startswith("remove CORS(shop): the policy is for the whole app")
+
+
+def test_views_without_it_start() -> None:
+    app = Flask("plain")
+    app.add_url_rule("/", "it", hidden(view))
+    assert wiring.decorated_views(app) + wiring.hooks_of_flask_cors(app) == []

@@ -114,7 +114,7 @@ class CorsLog:
 def explain_command(environ: "WSGIEnvironment", method: str) -> str:
     """Return what explains a request on a developer's machine, empty if it is an odd one."""
     names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")[:MAX_HEADER_NAMES]
-    path = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
+    path = environ.get("SCRIPT_NAME", "").rstrip("/") + "/" + environ["PATH_INFO"].lstrip("/")
     words = [environ.get("HTTP_ORIGIN", ""), method, quote(path, encoding="latin-1")]
     for name in filter(None, (name.strip(" \t") for name in names.split(","))):
         words += ["--header", name]

@@ -121,6 +121,7 @@ class Middleware:
             body = stream(self.app(environ, start), environ)
             next(body)
             status, headers, request = begun
+            "".join([value for _, value in headers]).encode("latin-1")  # as the server will
             environ.get("cors.notes", {})["route"] = getattr(request, "url_rule", None)
         except Exception:
             # A WebSocket's connection is not ours any more: gunicorn's ends with StopIteration.
@@ -142,6 +143,8 @@ def stream(body: Iterable[bytes], environ: "WSGIEnvironment") -> Iterator[bytes]
     try:
         chunks = iter(body)
         chunk: bytes | None = next(chunks, None)
+        while chunk == b"":
+            chunk = next(chunks, None)
         yield b""
         begun = True
         while chunk is not None:
@@ -162,8 +165,11 @@ def shown(environ: "WSGIEnvironment") -> tuple[str, str]:
 
 
 def path_of(environ: "WSGIEnvironment") -> str:
-    """Return the path of a request's URL, decoded as Flask does (PEP 3333, "Unicode Issues")."""
-    path: str = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
+    """Return the path of a request's URL as Flask routes it, `//x` as `/x`, and decodes it.
+
+    See PEP 3333, "Unicode Issues".
+    """
+    path: str = environ.get("SCRIPT_NAME", "").rstrip("/") + "/" + environ["PATH_INFO"].lstrip("/")
     return path.encode("latin-1").decode(errors="replace")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import repeat
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from click import ClickException
 
@@ -190,7 +191,10 @@ def parse_paths(policy: Policy, value: Any) -> tuple[dict[str, Policy], list[str
     for path, parts in value.items():
         found = path_problems(path, parts)
         if not found:
-            paths[path.rstrip("/")], found = parse_path(policy, parts)
+            prefix = path.rstrip("/")
+            twice = [f"remove it: {prefix} is there already"] if prefix in paths else []
+            paths[prefix], found = parse_path(policy, parts)
+            found += twice
         problems += [f"CORS_PATHS[{path!r}]: {problem}" for problem in found]
     return paths, problems
 
@@ -201,7 +205,9 @@ def path_problems(path: Any, parts: Any) -> list[str]:
         return ["write a path that starts with a slash, such as /api/public"]
     if not path.strip("/"):
         return ["change the policy itself: this path is the whole API"]
-    if re.search(r"[<>{}*?#%:]|//|/\.", path):
+    if unquote(path) != path:
+        return [f"write {unquote(path)}: paths are compared decoded"]
+    if re.search(r"[<>{}*?#]|//|/\.\.?(?:/|\Z)", path):
         return ["write the start of a path, such as /api/public: it has no variables and no query"]
     if not isinstance(parts, dict):
         return [f'write a dict such as {{"methods": ["GET"]}}, not {parts!r}']
