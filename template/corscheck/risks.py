@@ -6,6 +6,8 @@ from app.cors import Policy, rules
 from app.cors.origins import is_loopback, split_origin
 from app.cors.protection import SAFE_METHODS
 
+from .metadata import site
+
 # How long Chromium caches a preflight at most, in seconds. Only Firefox caches them for longer.
 CHROMIUM_MAX_AGE = 7200
 
@@ -42,6 +44,22 @@ def origin_risks(policy: Policy, origin: str, debug: bool) -> Iterator[str]:
         yield from (f"{origin}: {note}" for note in rules.notes(origin))
         if policy.supports_credentials:
             yield f"{origin}: any host that matches, even a forgotten one, can act as the user"
+
+
+def cookie_risks(policy: Policy, same_site: str | None) -> Iterator[str]:
+    """Yield whose pages get no session cookie: `same_site` is its attribute in a deployment."""
+    if not policy.supports_credentials or same_site != "Lax":
+        return
+    first: dict[object, str] = {}
+    for origin in policy.origins:
+        if not is_for_development(origin):
+            first.setdefault(site(origin), origin)
+    if len(first) > 1:
+        yield (
+            f"{' and '.join(first.values())} are on several sites, and the session cookie is sent"
+            " from the API's own only; to send it from all: copier update --vcs-ref=:current:"
+            " --defaults -d frontends_share_site=no"
+        )
 
 
 def is_for_development(origin: str) -> bool:

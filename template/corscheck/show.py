@@ -10,7 +10,7 @@ from app import operations
 from app.cors import Policy
 
 from .explain import own_url
-from .risks import notes, risks, risks_of_paths
+from .risks import cookie_risks, notes, risks, risks_of_paths
 from .sources import from_object, parts_of, source
 
 
@@ -39,6 +39,9 @@ def report(app: Flask) -> Report:
     used: dict[str, Any] = {f"CORS_{name.upper()}": part for name, part in parts_of(policy).items()}
     used["CORS_PATHS"] = {path: parts_of(own) for path, own in policy.paths.items()}
     answers = from_object(app, "app.answers")
+    # dev.py sets another on this machine.
+    deployed = answers | from_object(app, "app.settings")
+    same_site = deployed.get("SESSION_COOKIE_SAMESITE")
     return Report(
         [
             Setting(name, used.get(name, app.config.get(name)), source(app, name))
@@ -49,7 +52,11 @@ def report(app: Flask) -> Report:
             for name in operations.SHOWN
         ],
         own_parts(app, policy),
-        [*risks(policy, app.debug), *risks_of_paths(policy, app.debug)],
+        [
+            *risks(policy, app.debug),
+            *risks_of_paths(policy, app.debug),
+            *cookie_risks(policy, same_site),
+        ],
         list(notes(policy, own_url(app))),
     )
 
