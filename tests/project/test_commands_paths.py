@@ -128,6 +128,11 @@ OFF = "the protection is off: nothing is refused, so every site can make the API
                 "/x: https://*.example.com: any host that matches, even a forgotten one, can act",
             ],
         ),
+        (
+            {"FLASK_CORS_PATHS": "{}", "FLASK_CORS_SUPPORTS_CREDENTIALS": "true"}
+            | {"FLASK_CORS_ORIGINS": f"{APP}, https://www.example.com, https://other.example"},
+            [f"{APP} and https://other.example are on several sites, and the session cookie is"],
+        ),
     ],
 )
 def test_show_warns(cors: Commands, variables: dict[str, str], warnings: list[str]) -> None:
