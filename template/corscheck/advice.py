@@ -118,7 +118,7 @@ def policy_for(app: Flask, url: str) -> Policy:
 
 
 def path_of(url: str) -> str:
-    return unquote(urlsplit(url).path)
+    return "/" + unquote(urlsplit(url).path).lstrip("/")  # as Flask routes it
 
 
 def in_force(app: Flask, url: str) -> InForce:

@@ -63,7 +63,7 @@ def path_or_url(text: str) -> str:
         return api_url(text)
     if not text.startswith("/"):
         raise write(f"/{text}", text, "a path starts with a slash")
-    return percent_encoded(text)
+    return percent_encoded(f"/{text.lstrip('/')}")  # as Flask routes it
 
 
 def api_url(text: str) -> str:
@@ -163,10 +163,9 @@ class TakesCurl(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
-            if words := curl_words(args):
-                args = self.from_curl(read_curl(words))
-            elif words := curl_words(args[-1:]):
-                args = [*args[:-1], *self.from_curl(read_curl(words))]
+            at = args.index("curl") if "curl" in args else len(args) - 1
+            if words := curl_words(args[at:]):
+                args = [*args[:at], *self.from_curl(read_curl(words))]
         except NotCurl as error:
             raise click.UsageError(str(error), ctx) from None
         return super().parse_args(ctx, args)

@@ -34,6 +34,7 @@ from .network import Unreachable
 from .pasted import TakesTexts, asked, request_options
 from .playground import NoPlace, playground
 from .probe import probe
+from .trials import BLOCKED
 
 commands = AppGroup("cors", help="Show, explain and try the CORS policy.")
 
@@ -186,7 +187,13 @@ def prove(
     context: click.Context, url: str, timeout: float, body_limit: int | None, as_json: bool
 ) -> None:
     """Print how a deployment keeps the policy, and exit with 0 if it does, 1 if it does not."""
-    checks = deployment.check_deployment(current_app, url, timeout, body_limit, sys.stderr.isatty())
+    progress = sys.stderr.isatty()
+    try:
+        checks = deployment.check_deployment(current_app, url, timeout, body_limit, progress)
+    except Unreachable as error:
+        if not as_json:
+            raise
+        checks = [deployment.Check(url, "first request", BLOCKED, [str(error)])]
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks]))
     else:

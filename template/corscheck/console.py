@@ -239,8 +239,10 @@ FRAMES = (
     ),
     to_pattern(FIREFOX.partition("{cause}")[0]),
     to_pattern(SAFARI.partition("\n")[2]),
-    # Chrome and Firefox print each request that failed, too.
-    re.compile(r"\b(?P<method>[A-Z]+) ?(?P<url>https?://\S+?) (?:net::ERR_FAILED|CORS [A-Z])"),
+)
+# Chrome and Firefox print each request that failed, too.
+REQUEST = re.compile(
+    r"\b(?:XHR ?)?(?!XHR)(?P<method>[A-Z]+) ?(?P<url>https?://\S+?) (?:net::ERR_FAILED|CORS [A-Z])"
 )
 CAUSES = [
     (block, to_pattern(cause))
@@ -260,8 +262,12 @@ def read(text: str) -> Said | None:
 
     Of several errors, the first counts.
     """
-    text = " ".join(text.translate(QUOTES).split())
+    text = re.sub(r"^> ", "", text.translate(QUOTES), flags=re.MULTILINE)  # as e-mail quotes it
+    text = " ".join(text.split())
     frames = [match.groupdict() for frame in FRAMES if (match := frame.search(text))]
+    urls = [frame[name] for frame in frames for name in ("first", "url") if frame.get(name)]
+    tried = [match.groupdict() for match in REQUEST.finditer(text)]
+    frames += [request for request in tried if not urls or request["url"] in urls][:1]
     causes = [(match, block) for block, cause in CAUSES if (match := cause.search(text))]
     first, block = min(causes, key=lambda one: one[0].start(), default=(None, None))
     if not frames and block is None:
@@ -271,14 +277,16 @@ def read(text: str) -> Said | None:
     def name(*fields: str) -> str | None:
         return next((one[field] for field in fields for one in named if one.get(field)), None)
 
-    found = name("found")
+    found, method = name("found"), name("method")
+    is_preflight = method == "OPTIONS"  # whose page does not say what it asked for
     return Said(
         url=name("first", "url"),
         origin=name("origin"),
-        method=found if block is Block.METHOD and found else name("method"),
+        method=found if block is Block.METHOD and found else None if is_preflight else method,
         header=found if block is Block.HEADER else None,
         block=block,
-        preflight=PREFLIGHT in text
+        preflight=is_preflight
+        or PREFLIGHT in text
         or block in (*ONLY_PREFLIGHTS, *PREFLIGHTS_FAIL)
         or (block is not None and FIREFOX_AFTER_PREFLIGHT in text),
     )

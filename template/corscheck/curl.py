@@ -20,6 +20,9 @@ BROWSERS_OWN = (
 )
 
 
+BOUNDARY = "flask-cors-form"
+
+
 class NotCurl(ValueError):
     """The text is no curl command that a page could follow. The message says what to write."""
 
@@ -38,13 +41,28 @@ class Named:
 
 def curl_words(arguments: list[str]) -> list[str]:
     """Return the words after `curl`, none if the arguments are not a curl command."""
-    if len(arguments) == 1 and re.match(r"\s*curl\s", arguments[0]):
-        text = re.sub(r"[\\^]\r?\n", " ", arguments[0]).replace("$'", "'")
+    if len(arguments) == 1 and (start := re.match(r"\s*(\$ )?curl(\.exe)?\s", arguments[0])):
         try:
-            arguments = shlex.split(text)
+            arguments = ["curl", *shlex.split(for_posix(arguments[0][start.end() :]))]
         except ValueError as error:
             raise NotCurl(f"copy the whole curl command: {error}") from None
-    return arguments[1:] if arguments[:1] == ["curl"] else []
+    if arguments[:1] != ["curl"]:
+        return []
+    # "Copy all as cURL" has a command for each request.
+    end = next((at for at, word in enumerate(arguments) if word in (";", "&", "&&")), None)
+    return arguments[1:end]
+
+
+def for_posix(text: str) -> str:
+    """Return a command without what only bash, or only Windows' cmd, reads."""
+    text = re.sub(r"[\\^]\r?\n", " ", text)
+    if '^"' in text:
+        text = re.sub(r"\^(.)", r"\1", text)
+    return re.sub(r"\$'((?:[^'\\]|\\.)*)'", lambda found: shlex.quote(unescaped(found[1])), text)
+
+
+def unescaped(text: str) -> str:
+    return text.encode("latin-1", "backslashreplace").decode("unicode_escape")
 
 
 def read_curl(words: list[str]) -> Named:
@@ -61,6 +79,9 @@ def read_curl(words: list[str]) -> Named:
     if given.json is not None:
         content_type = "application/json"
         given.data.append(given.json)
+    if given.form:
+        headers.append(("Content-Type", f"multipart/form-data; boundary={BOUNDARY}"))
+        given.data.append(multipart(given.form))
     names = {name.lower(): value for name, value in headers}
     if given.data and not given.as_query and "content-type" not in names:
         headers.append(("Content-Type", content_type))
@@ -70,11 +91,15 @@ def read_curl(words: list[str]) -> Named:
     if given.as_query and body is not None:
         url, body = f"{url}{'&' if '?' in url else '?'}{body}", None
     method = given.method or ("HEAD" if given.head else "GET" if body is None else "POST")
+    if method == "OPTIONS" and "access-control-request-method" in names:  # a preflight
+        method = names["access-control-request-method"]
+        asked = names.get("access-control-request-headers", "").split(",")
+        headers += [(name.strip(), "1") for name in asked if name.strip()]
     is_browsers = "sec-fetch-mode" in names or names.get("user-agent", "").startswith("Mozilla/")
     return Named(
         url if "://" in url else f"http://{url}",
         method,
-        names.get("origin"),
+        names.get("origin", given.origin),
         tuple(header for header in headers if is_pages(header[0].lower(), is_browsers)),
         body,
         given.cookie is not None or "cookie" in names,
@@ -92,11 +117,13 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-H", "--header", dest="headers", action="append", default=[])
         data = ("--data", "--data-raw", "--data-ascii", "--data-binary", "--data-urlencode")
         self.add_argument("-d", *data, dest="data", action="append", default=[])
+        self.add_argument("-F", "--form", action="append", default=[])
         self.add_argument("--json")
         self.add_argument("-G", "--get", dest="as_query", action="store_true")
         self.add_argument("-I", "--head", action="store_true")
         self.add_argument("-b", "--cookie")
         self.add_argument("-u", "--user")
+        self.add_argument("--origin")  # not curl's: the page's, where no header names it
         for ignored in ("-A", "-e", "-m", "-o", "-w", "-x", "-c", "-E"):
             self.add_argument(ignored, dest="ignored")
         for ignored in ("-L", "-S", "-f", "-g", "-i", "-k", "-s", "-v"):
@@ -104,6 +131,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise NotCurl(f"correct the curl command: {message}")
+
+
+def multipart(fields: list[str]) -> str:
+    """Return the body of a form (RFC 7578)."""
+    parts = ""
+    for name, _, value in (field.partition("=") for field in fields):
+        parts += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+    return f"{parts}--{BOUNDARY}--\r\n"
 
 
 def split_header(line: str) -> tuple[str, str]:

@@ -128,7 +128,10 @@ def exchange(
                 connection.putheader("Content-Length", str(len(content)))
             connection.endheaders(content)
         with connection.getresponse() as response:
-            its_body = response.read(MAX_BODY) if response.status == 403 else b""
+            its_body = b""
+            if response.status == 403:
+                with suppress(HTTPException):  # what cannot be read of it
+                    its_body = response.read(MAX_BODY)
             return Response(response.status, tuple(response.getheaders()), its_body)
 
 
@@ -166,4 +169,6 @@ def network_fault(error: Exception, url: str, timeout: float, accepted: bool) ->
         return f"{host} closed the connection without a response: see the log of what runs there"
     if isinstance(error, OSError):
         return f"{host} cannot be reached ({error}): check the address and the network"
+    if "got more than" in str(error):  # http.client's limits
+        return f"shorten the headers of {host}, or send fewer: {error}"
     return f"{host} does not speak HTTP: correct the port"

@@ -31,14 +31,22 @@ from .explain import own_url
 
 
 class TakesTexts(TakesCurl):
-    """A command that reads a text from standard input where no argument, or `-`, is given."""
+    """A command that reads a text from standard input where no word, or `-`, is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or args[-1] == "-":
+        args = args[:-1] if args[-1:] == ["-"] else args
+        if self.has_no_word(ctx, args):
             if sys.stdin.isatty():
                 click.echo("Paste the browser's error, then press Enter and Ctrl+D:", err=True)
-            args = [*args[:-1], sys.stdin.read()]
+            args = [*args, sys.stdin.read()]
         return super().parse_args(ctx, args)
+
+    def has_no_word(self, ctx: click.Context, args: list[str]) -> bool:
+        if "--help" in args or "curl" in args:
+            return False
+        found, _, _ = self.make_parser(ctx).parse_args([*args])
+        words = found.get("words")  # Click has a mark of its own for what is not there
+        return not isinstance(words, (list, tuple)) or not words
 
     def from_curl(self, named: Named) -> list[str]:
         origin = [] if named.origin is None else [f"--origin={named.origin}"]
@@ -113,6 +121,11 @@ def asked(
         if said.header and said.header.lower() not in {name.lower() for name, _ in headers}:
             headers += (page_header(said.header),)
     target = target or ask("URL", path_or_url)
+    if target.startswith("file:"):
+        raise click.UsageError(
+            "serve the page over http, as the frontend's development server does: browsers keep a"
+            " page that is a file from what it imports"
+        )
     url = urljoin(own_url(app), read_as(path_or_url, "PATH", target))
     origin = origin or only_origin(policy_for(app, url)) or ask("origin", page_origin)
     origin = read_as(page_origin, "--origin", origin)
@@ -127,6 +140,8 @@ def asked(
 
 def read_text(text: str) -> Said:
     said = read(text)
+    if said is None and "ERR_CONNECTION_REFUSED" in text:
+        raise click.UsageError("start the API, or correct the URL: the browser found nothing there")
     if said is None:
         raise click.UsageError(
             "paste the whole error about CORS from the browser's console, or a curl command, or"

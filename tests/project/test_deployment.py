@@ -347,3 +347,10 @@ def test_plain_http(response: Response, result: str, fix: str) -> None:
     assert found == result
     assert fix in "".join(faults)
     assert bool(faults) == bool(fix)
+
+
+def test_json_has_what_stopped_the_first_request(probe: Probe) -> None:
+    result = probe.commands("probe", "http://localhost:9", "--json")
+    (check,) = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert "nothing listens at localhost:9: start the API" in check["faults"][0]

@@ -171,6 +171,11 @@ TEXTS = {
         f" Origin Policy disallows reading the remote resource at {API}. (Reason: CORS request did"
         " not succeed). Status code: (null)."
     ),
+    "Firefox, in one word": (
+        f"XHRPUT{API}\nCORS Method Not Found\n\nCross-Origin Request Blocked: The Same Origin"
+        f" Policy disallows reading the remote resource at {API}. (Reason: Did not find method in"
+        " CORS header 'Access-Control-Allow-Methods')."
+    ),
     "Firefox, credentials": (
         "Cross-Origin Request Blocked: The Same Origin Policy disallows reading the remote resource"
         f" at ‘{API}’. (Reason: Credential is not supported if the CORS header"
@@ -196,6 +201,7 @@ PASTED: dict[str, tuple[list[str], str]] = {
     "Chrome, header": (["--method=POST"], "the header x-trace is not allowed"),
     "Firefox": ([f"--origin={STRANGER}", "--method=GET"], f"{STRANGER} {NO_ORIGIN} {APP}"),
     "Firefox, method": ([], "PUT is not allowed; the policy allows GET, POST"),
+    "Firefox, in one word": ([], "PUT is not allowed; the policy allows GET, POST"),
     "Firefox, credentials": (
         ["--method=GET"],
         "the request sends credentials; the policy forbids them",
@@ -217,6 +223,19 @@ def test_pasted_error(cors: Commands, name: str) -> None:
     if "another version" not in text and "‘*’" not in text:  # what this policy never makes it say
         printed = result.line(f"{name.partition(',')[0]}'s console:").split(" Status code")[0]
         assert plain(printed) in plain(text)
+
+
+def test_method_is_taken_from_the_line_about_the_url(cors: Commands) -> None:
+    """Among others, and quoted as e-mails quote."""
+    result = cors(
+        "explain",
+        "> GET https://cdn.example.net/a.js net::ERR_FAILED\n"
+        f"> Access to fetch at '{API}' from\n> origin '{STRANGER}' has been blocked by CORS policy:"
+        " No 'Access-Control-Allow-Origin' header is present on the requested resource.\n"
+        f"> PATCH {API} net::ERR_FAILED\n",
+    )
+    assert result.line("Why:") == f"{STRANGER} {NO_ORIGIN} {APP}"
+    assert also(result) == ["PATCH is not allowed; the policy allows GET, POST"]
 
 
 def test_preflight_that_firefox_tells_of(cors: Commands) -> None:
@@ -266,15 +285,19 @@ def test_what_the_text_does_not_name_is_asked_for(cors: Commands, project: Path)
     assert at_terminal.exitstatus == 1
 
 
-def test_standard_input(project: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"), [("Chrome, method", []), ("Safari", ["--method", "PUT"])]
+)
+def test_standard_input(project: Path, name: str, options: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "flask", "cors", "explain"],
+        [sys.executable, "-m", "flask", "cors", "explain", *options],
         cwd=project,
-        input=TEXTS["Chrome, method"],
+        input=TEXTS[name],
         capture_output=True,
         text=True,
     )
-    assert "\nWhy: PUT is not allowed" in done.stdout and done.returncode == 1
+    assert "PUT is not allowed; the policy allows GET, POST" in done.stdout, done.stderr
+    assert done.returncode == 1
 
 
 def test_error_that_the_policy_here_does_not_explain(cors: Commands) -> None:
@@ -286,10 +309,22 @@ def test_error_that_the_policy_here_does_not_explain(cors: Commands) -> None:
     )
 
 
-def test_text_that_is_no_error(cors: Commands) -> None:
-    result = cors("explain", "Uncaught TypeError: Failed to fetch")
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("Uncaught TypeError: Failed to fetch", "paste the whole error about CORS"),
+        (f"GET {API} net::ERR_CONNECTION_REFUSED", "start the API, or correct the URL"),
+        (f"OPTIONS {API} CORS Missing Allow Origin", "add --method: the text names no method"),
+        (
+            "Access to script at 'file:///a' from origin 'null' has been blocked by CORS policy: x",
+            "serve the page over http",
+        ),
+    ],
+)
+def test_text_that_is_no_error(cors: Commands, text: str, error: str) -> None:
+    result = cors("explain", text)
     assert result.exit_code == 2
-    assert result.error.startswith("Error: paste the whole error about CORS")
+    assert result.error.startswith(f"Error: {error}")
 
 
 CURL = rf"""curl '{API}?a=b' \
@@ -327,6 +362,21 @@ def test_curl_command(cors: Commands, words: list[str]) -> None:
         ("curl -G -d a=1 http://localhost/x", "GET", set()),
         ("curl -XPUT -uada:secret http://localhost/x", "PUT", {"authorization"}),
         ("curl --resolve a:80:127.0.0.1 http://localhost/x", "GET", set()),
+        ("curl -F a=b http://localhost/x", "POST", {"Content-Type: multipart/form-data"}),
+        (
+            "curl -X OPTIONS localhost/x -H Access-Control-Request-Method:PUT"
+            + " -H Access-Control-Request-Headers:authorization",
+            "PUT",
+            {"authorization"},
+        ),
+        # As Chrome copies an apostrophe, for cmd, and several requests at once.
+        ("""curl http://localhost/x --data-raw $'{"it\\'s": 1}'""", "POST", set()),
+        (
+            '$ curl.exe ^"http://localhost/x^" ^\r\n  -X ^"PUT^" -d ^"^{^\\^"a^\\^":1^}^"',
+            "PUT",
+            set(),
+        ),
+        ("curl http://localhost/x -X PUT ;\ncurl http://localhost/y -X PATCH", "PUT", set()),
     ],
 )
 def test_options_of_curl(cors: Commands, command: str, method: str, headers: set[str]) -> None:
@@ -336,6 +386,13 @@ def test_options_of_curl(cors: Commands, command: str, method: str, headers: set
     assert sent[0].split()[2] == method
     for header in headers:
         assert f"> {header}" in result.stdout or f": {header}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [["curl", API, "--origin", APP], [f"--origin={APP}", "curl", API]]
+)
+def test_origin_that_no_header_of_curl_names(cors: Commands, words: list[str]) -> None:
+    assert cors("explain", *words, FLASK_CORS_METHODS="POST").line("Why:").startswith("GET is not")
 
 
 def test_body_and_values_reach_the_app(cors: Commands) -> None:

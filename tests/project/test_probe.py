@@ -414,6 +414,20 @@ def test_interim_responses_are_no_answer(probe: Probe) -> None:
     assert "103" not in result.stdout
 
 
+def test_what_a_response_has_too_much_of_is_named(probe: Probe) -> None:
+    for headers in ("X-A: 1\r\n" * 150, f"X-A: {'x' * 70_000}\r\n"):
+        with listening(f"HTTP/1.1 200 OK\r\n{headers}\r\n".encode()) as port:
+            result = probe.commands("probe", f"http://localhost:{port}/", PAGE, "GET")
+        assert f"shorten the headers of localhost:{port}, or send fewer: got more" in result.error
+
+
+def test_body_of_a_refusal_need_not_be_readable(probe: Probe) -> None:
+    answer = b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    with listening(answer) as port:
+        result = probe.commands("probe", f"http://localhost:{port}/", PAGE, "GET")
+    assert result.line("Why:").startswith("something in front of the API answers 403"), result
+
+
 @pytest.mark.parametrize("location", ["http://[", "http://[::1/x"])
 def test_location_that_is_no_url(probe: Probe, location: str) -> None:
     answer = (
