@@ -35,6 +35,7 @@ for line in sys.stdin:
     app = create_app(config)
     app.cli.add_command(corscheck.commands)
     result = app.test_cli_runner().invoke(args=["cors", *arguments], color=True)
+    signal.alarm(0)
     for name in variables:
         del os.environ[name]
     print(json.dumps([result.exit_code, result.stdout, result.stderr]), flush=True)
