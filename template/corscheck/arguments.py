@@ -9,7 +9,7 @@ from app.cors import rules
 from app.cors.origins import read_origin
 
 from .browser import BODILESS_METHODS, DEFAULT_PORTS, PageRequest, http_origin, normalize_method
-from .curl import Named, NotCurl, curl_words, read_curl
+from .curl import Named, NotCurl, find_curl, read_curl
 
 
 def write(instead: str, item: str, reason: str) -> click.BadParameter:
@@ -158,14 +158,14 @@ def page_request(
 class TakesCurl(click.Command):
     """A command that also takes what curl takes, as a browser copies it: `… curl URL -H …`.
 
-    The curl command can be one argument as well.
+    The curl command can be one argument as well. Options of this command that are beside it win.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
-            at = args.index("curl") if "curl" in args else len(args) - 1
-            if words := curl_words(args[at:]):
-                args = [*args[:at], *self.from_curl(read_curl(words))]
+            others, words = find_curl(args)
+            if words:
+                args = [*self.from_curl(read_curl(words)), *others]
         except NotCurl as error:
             raise click.UsageError(str(error), ctx) from None
         return super().parse_args(ctx, args)
@@ -174,7 +174,7 @@ class TakesCurl(click.Command):
         """Return this command's own arguments for what a curl command names."""
         if named.origin is None:
             raise NotCurl("add -H 'Origin: https://app.example.com', the origin of the page")
-        return [*page_arguments(named), "--", named.url, named.origin, named.method]
+        return [*page_arguments(named), named.url, named.origin, named.method]
 
 
 def page_arguments(named: Named) -> list[str]:

@@ -19,8 +19,9 @@ BROWSERS_OWN = (
     "user-agent",
 )
 
-
-BOUNDARY = "flask-cors-form"
+START = re.compile(r"\s*(?:\$ )?curl(?:\.exe)?(?:\s|\Z)")
+# Quotes of bash; of these, $'…' has escapes.
+QUOTED = re.compile(r"""\\.|'[^']*'|"(?:[^"\\]|\\.)*"|\$'((?:[^\\']|\\.)*)'""", re.DOTALL)
 
 
 class NotCurl(ValueError):
@@ -39,30 +40,40 @@ class Named:
     credentials: bool
 
 
-def curl_words(arguments: list[str]) -> list[str]:
-    """Return the words after `curl`, none if the arguments are not a curl command."""
-    if len(arguments) == 1 and (start := re.match(r"\s*(\$ )?curl(\.exe)?\s", arguments[0])):
-        try:
-            arguments = ["curl", *shlex.split(for_posix(arguments[0][start.end() :]))]
-        except ValueError as error:
-            raise NotCurl(f"copy the whole curl command: {error}") from None
-    if arguments[:1] != ["curl"]:
-        return []
-    # "Copy all as cURL" has a command for each request.
-    end = next((at for at, word in enumerate(arguments) if word in (";", "&", "&&")), None)
-    return arguments[1:end]
+def find_curl(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments that are not the curl command's, and the words after `curl`.
+
+    The command is one argument, or all from `curl` on. Raises NotCurl.
+    """
+    for at, argument in enumerate(arguments):
+        if start := START.match(argument):
+            before, after = arguments[:at], arguments[at + 1 :]
+            text = argument[start.end() :]
+            return ([*before, *after], split_words(text)) if text else (before, after)
+    return arguments, []
 
 
-def for_posix(text: str) -> str:
-    """Return a command without what only bash, or only Windows' cmd, reads."""
+def split_words(text: str) -> list[str]:
+    """Split what is after `curl` as a shell does, or cmd.exe if it is quoted for that."""
     text = re.sub(r"[\\^]\r?\n", " ", text)
-    if '^"' in text:
+    if re.match(r"""[^"']*\^["']""", text):
         text = re.sub(r"\^(.)", r"\1", text)
-    return re.sub(r"\$'((?:[^'\\]|\\.)*)'", lambda found: shlex.quote(unescaped(found[1])), text)
+    try:
+        words = shlex.split(QUOTED.sub(unescape, text))
+    except ValueError as error:
+        raise NotCurl(f"copy the whole curl command: {error}") from None
+    if "curl" in words or "curl.exe" in words:
+        raise NotCurl("copy one request as cURL: this text has several curl commands")
+    return words
 
 
-def unescaped(text: str) -> str:
-    return text.encode("latin-1", "backslashreplace").decode("unicode_escape")
+def unescape(quoted: re.Match[str]) -> str:
+    """Return `$'…'`, whose escapes are nearly Python's, in plain quotes; others as they are."""
+    if quoted[1] is None:
+        return quoted[0]
+    text = quoted[1].encode("latin-1", errors="backslashreplace").decode("unicode_escape")
+    # Firefox writes a character beyond U+FFFF as two surrogates.
+    return shlex.quote(text.encode("utf-16", errors="surrogatepass").decode("utf-16"))
 
 
 def read_curl(words: list[str]) -> Named:
@@ -79,28 +90,29 @@ def read_curl(words: list[str]) -> Named:
     if given.json is not None:
         content_type = "application/json"
         given.data.append(given.json)
-    if given.form:
-        headers.append(("Content-Type", f"multipart/form-data; boundary={BOUNDARY}"))
-        given.data.append(multipart(given.form))
     names = {name.lower(): value for name, value in headers}
     if given.data and not given.as_query and "content-type" not in names:
         headers.append(("Content-Type", content_type))
+    if given.form and "content-type" not in names:
+        headers.append(("Content-Type", "multipart/form-data"))
     if given.user is not None:
         headers.append(("Authorization", f"Basic {b64encode(given.user.encode()).decode()}"))
     body = "&".join(given.data) if given.data else None
     if given.as_query and body is not None:
         url, body = f"{url}{'&' if '?' in url else '?'}{body}", None
-    method = given.method or ("HEAD" if given.head else "GET" if body is None else "POST")
+    posts = body is not None or given.form is not None
+    method = given.method or ("HEAD" if given.head else "POST" if posts else "GET")
+    is_browsers = "sec-fetch-mode" in names or names.get("user-agent", "").startswith("Mozilla/")
+    headers = [header for header in headers if is_pages(header[0].lower(), is_browsers)]
     if method == "OPTIONS" and "access-control-request-method" in names:  # a preflight
         method = names["access-control-request-method"]
         asked = names.get("access-control-request-headers", "").split(",")
-        headers += [(name.strip(), "1") for name in asked if name.strip()]
-    is_browsers = "sec-fetch-mode" in names or names.get("user-agent", "").startswith("Mozilla/")
+        headers += [(name.strip(), "") for name in asked if name.strip()]
     return Named(
         url if "://" in url else f"http://{url}",
         method,
-        names.get("origin", given.origin),
-        tuple(header for header in headers if is_pages(header[0].lower(), is_browsers)),
+        given.origin or names.get("origin"),
+        tuple(headers),
         body,
         given.cookie is not None or "cookie" in names,
     )
@@ -117,13 +129,13 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-H", "--header", dest="headers", action="append", default=[])
         data = ("--data", "--data-raw", "--data-ascii", "--data-binary", "--data-urlencode")
         self.add_argument("-d", *data, dest="data", action="append", default=[])
-        self.add_argument("-F", "--form", action="append", default=[])
         self.add_argument("--json")
+        self.add_argument("-F", "--form", "--form-string", action="append")
+        self.add_argument("--origin")  # not curl's: it may be written last
         self.add_argument("-G", "--get", dest="as_query", action="store_true")
         self.add_argument("-I", "--head", action="store_true")
         self.add_argument("-b", "--cookie")
         self.add_argument("-u", "--user")
-        self.add_argument("--origin")  # not curl's: the page's, where no header names it
         for ignored in ("-A", "-e", "-m", "-o", "-w", "-x", "-c", "-E"):
             self.add_argument(ignored, dest="ignored")
         for ignored in ("-L", "-S", "-f", "-g", "-i", "-k", "-s", "-v"):
@@ -131,14 +143,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise NotCurl(f"correct the curl command: {message}")
-
-
-def multipart(fields: list[str]) -> str:
-    """Return the body of a form (RFC 7578)."""
-    parts = ""
-    for name, _, value in (field.partition("=") for field in fields):
-        parts += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-    return f"{parts}--{BOUNDARY}--\r\n"
 
 
 def split_header(line: str) -> tuple[str, str]:

@@ -34,23 +34,18 @@ class TakesTexts(TakesCurl):
     """A command that reads a text from standard input where no word, or `-`, is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        args = args[:-1] if args[-1:] == ["-"] else args
-        if self.has_no_word(ctx, args):
-            if sys.stdin.isatty():
-                click.echo("Paste the browser's error, then press Enter and Ctrl+D:", err=True)
-            args = [*args, sys.stdin.read()]
-        return super().parse_args(ctx, args)
-
-    def has_no_word(self, ctx: click.Context, args: list[str]) -> bool:
-        if "--help" in args or "curl" in args:
-            return False
-        found, _, _ = self.make_parser(ctx).parse_args([*args])
-        words = found.get("words")  # Click has a mark of its own for what is not there
-        return not isinstance(words, (list, tuple)) or not words
+        rest = super().parse_args(ctx, [*args])
+        if ctx.params["words"] not in ((), ("-",)):
+            return rest
+        if sys.stdin.isatty():
+            click.echo("Paste the browser's error, then press Enter and Ctrl+D:", err=True)
+        options = [argument for argument in args if argument != "-"]
+        ctx.params.clear()
+        return super().parse_args(ctx, [*options, sys.stdin.read()])
 
     def from_curl(self, named: Named) -> list[str]:
         origin = [] if named.origin is None else [f"--origin={named.origin}"]
-        return [*page_arguments(named), *origin, f"--method={named.method}", "--", named.url]
+        return [*page_arguments(named), *origin, f"--method={named.method}", named.url]
 
 
 def request_options(command: click.decorators.FC) -> click.decorators.FC:

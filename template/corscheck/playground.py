@@ -156,7 +156,7 @@ def page_app(app: Flask, origin: str, api: str) -> Flask:
         given = request.get_json()
         options = [f"--{name}={given[name]}" for name in ("origin", "method") if given[name]]
         try:
-            context = read_options.make_context("explain", [*options, given["text"]])
+            context = read_options.make_context("explain", [*options, given["text"].lstrip("-")])
             url, sent, said = asked(app, **context.params, ask=cannot_ask)
         except click.UsageError as error:
             return {"why": error.format_message(), "refused": False, "changes": [], "steps": []}

@@ -376,7 +376,6 @@ def test_curl_command(cors: Commands, words: list[str]) -> None:
             "PUT",
             set(),
         ),
-        ("curl http://localhost/x -X PUT ;\ncurl http://localhost/y -X PATCH", "PUT", set()),
     ],
 )
 def test_options_of_curl(cors: Commands, command: str, method: str, headers: set[str]) -> None:
