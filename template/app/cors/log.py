@@ -114,8 +114,8 @@ class CorsLog:
 def explain_command(environ: "WSGIEnvironment", method: str) -> str:
     """Return what explains a request on a developer's machine, empty if it is an odd one."""
     names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")[:MAX_HEADER_NAMES]
-    path = environ.get("SCRIPT_NAME", "").rstrip("/") + "/" + environ["PATH_INFO"].lstrip("/")
-    words = [environ.get("HTTP_ORIGIN", ""), method, quote(path, encoding="latin-1")]
+    path = quote(path_of(environ), encoding="latin-1")
+    words = [environ.get("HTTP_ORIGIN", ""), method, path]
     for name in filter(None, (name.strip(" \t") for name in names.split(","))):
         words += ["--header", name]
     if not all(map(HARMLESS.match, words)):
@@ -123,6 +123,15 @@ def explain_command(environ: "WSGIEnvironment", method: str) -> str:
     words += ["--credentials"] if "HTTP_COOKIE" in environ else []
     command = shlex.join(["flask", "cors", "explain", *words])
     return command if len(command) <= 300 else ""
+
+
+def path_of(environ: "WSGIEnvironment") -> str:
+    """Return the path of a request's URL as Flask routes it: `//x` is `/x`.
+
+    A character of it is a byte (PEP 3333, "Unicode Issues").
+    """
+    path: str = environ["PATH_INFO"]
+    return f"{environ.get('SCRIPT_NAME', '').rstrip('/')}/{path.lstrip('/')}"
 
 
 def missing_header(policy: Policy, names: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flask_cors import CORS
 
 from .headers import Answers, Headers, add, client_of
-from .log import CorsLog
+from .log import CorsLog, path_of
 from .policy import SAFELISTED_METHODS, Policy, longest_prefix
 from .protection import is_foreign, is_websocket, refusal
 from .rules import show
@@ -48,7 +48,8 @@ class Middleware:
     ) -> Iterable[bytes]:
         answers = self.answers
         if self.paths:
-            answers = longest_prefix(self.paths, path_of(environ)) or answers
+            path = path_of(environ).encode("latin-1").decode(errors="replace")  # as Flask does
+            answers = longest_prefix(self.paths, path) or answers
         origin = environ.get("HTTP_ORIGIN")
         method = environ["REQUEST_METHOD"]
         allowed = answers.allows(origin)
@@ -162,15 +163,6 @@ def stream(body: Iterable[bytes], environ: "WSGIEnvironment") -> Iterator[bytes]
 def shown(environ: "WSGIEnvironment") -> tuple[str, str]:
     """Return a request's method and path as they can be in a log."""
     return show(environ["REQUEST_METHOD"]), show(environ["PATH_INFO"])
-
-
-def path_of(environ: "WSGIEnvironment") -> str:
-    """Return the path of a request's URL as Flask routes it, `//x` as `/x`, and decodes it.
-
-    See PEP 3333, "Unicode Issues".
-    """
-    path: str = environ.get("SCRIPT_NAME", "").rstrip("/") + "/" + environ["PATH_INFO"].lstrip("/")
-    return path.encode("latin-1").decode(errors="replace")
 
 
 def problem(
