@@ -190,11 +190,10 @@ def parse_paths(policy: Policy, value: Any) -> tuple[dict[str, Policy], list[str
     problems = []
     for path, parts in value.items():
         found = path_problems(path, parts)
-        if not found:
-            prefix = path.rstrip("/")
-            twice = [f"remove it: {prefix} is there already"] if prefix in paths else []
-            paths[prefix], found = parse_path(policy, parts)
-            found += twice
+        if not found and path.rstrip("/") in paths:
+            found = [f"remove it: {path.rstrip('/')} is there already"]
+        elif not found:
+            paths[path.rstrip("/")], found = parse_path(policy, parts)
         problems += [f"CORS_PATHS[{path!r}]: {problem}" for problem in found]
     return paths, problems
 
