@@ -272,6 +272,15 @@ def update(project: Path, *, vcs_ref: VcsRef | str = VcsRef.CURRENT, **answers: 
     )
 
 
+def files(project: Path) -> dict[str, bytes]:
+    """Return the content of each file of a project, but for git's and Python's own."""
+    return {
+        str(path.relative_to(project)): path.read_bytes()
+        for path in project.rglob("*")
+        if path.is_file() and not {".git", "__pycache__"} & set(path.parts)
+    }
+
+
 def run_python(folder: Path, *arguments: str) -> str:
     """Run Python in a folder, and return what it wrote, errors last."""
     result = subprocess.run(

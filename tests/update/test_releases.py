@@ -17,6 +17,7 @@ from conftest import (
     commit,
     copy,
     copy_template,
+    files,
     git,
     run_tests,
     update,
@@ -179,16 +180,7 @@ def test_project_of_a_release_becomes_one_of_today(
     assert before.items() <= answers(project).items()
     assert deleted(project) == [], "an update deletes what a template drops, edited or not"
     copy(history, tmp_path / "copied", answers(project))
-    assert contents(project) == contents(tmp_path / "copied")
-
-
-def contents(project: Path) -> dict[str, bytes]:
-    """Return each file, but for git's own."""
-    return {
-        str(path.relative_to(project)): path.read_bytes()
-        for path in project.rglob("*")
-        if path.is_file() and ".git" not in path.parts
-    }
+    assert files(project) == files(tmp_path / "copied")
 
 
 def test_update_without_a_newer_template_changes_nothing(history: Path, tmp_path: Path) -> None:

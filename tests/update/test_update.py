@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import assert_green, commit, copy, git, run_tests, update
+from conftest import assert_green, commit, copy, files, git, run_tests, update
 from copier import run_update
 from copier._cli import CopierApp
 from edits import (
@@ -97,14 +97,6 @@ def edited(rendered: Callable[[str], Path], tmp_path: Path) -> Callable[..., Pat
         return project
 
     return edited
-
-
-def files(project: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(project)): path.read_bytes()
-        for path in project.rglob("*")
-        if path.is_file() and not {".git", "__pycache__"} & set(path.parts)
-    }
 
 
 def policy(project: Path) -> dict[str, Any]:
