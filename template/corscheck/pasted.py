@@ -41,7 +41,7 @@ class TakesTexts(TakesCurl):
             click.echo("Paste the browser's error, then press Enter and Ctrl+D:", err=True)
         options = [argument for argument in args if argument != "-"]
         ctx.params.clear()
-        return super().parse_args(ctx, [*options, sys.stdin.read()])
+        return super().parse_args(ctx, [*options, "--", sys.stdin.read()])
 
     def from_curl(self, named: Named) -> list[str]:
         origin = [] if named.origin is None else [f"--origin={named.origin}"]

@@ -286,13 +286,18 @@ def test_what_the_text_does_not_name_is_asked_for(cors: Commands, project: Path)
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("Chrome, method", []), ("Safari", ["--method", "PUT"])]
+    ("text", "options"),
+    [
+        (TEXTS["Chrome, method"], []),
+        (f"- {TEXTS['Chrome, method']}", []),
+        (TEXTS["Safari"], ["--method", "PUT"]),
+    ],
 )
-def test_standard_input(project: Path, name: str, options: list[str]) -> None:
+def test_standard_input(project: Path, text: str, options: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flask", "cors", "explain", *options],
         cwd=project,
-        input=TEXTS[name],
+        input=text,
         capture_output=True,
         text=True,
     )
