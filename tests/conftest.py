@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 
 # What Copier reads of this repository.
-TEMPLATE = ("copier.yml", "includes", "template")
+TEMPLATE = ("copier.yml", "includes", "template", "whycors/rules.tsv")
 
 # Nothing here has to last: git need not wait for the disk, nor compress.
 GIT_CONFIG = """\
