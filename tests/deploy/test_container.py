@@ -16,7 +16,7 @@ import pytest
 import yaml
 from chromium import Certificate, Chromium
 from containers import Docker, wait_for
-from proxied import behind_readmes_nginx
+from proxied import behind_nginx
 from servers import free_port
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
@@ -142,7 +142,7 @@ def secure_api(
     stack: Stack, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("nginx")
-    with behind_readmes_nginx(folder, stack.port, certificate) as (_, secure, _):
+    with behind_nginx(folder, stack.port, certificate) as (_, secure, _):
         yield f"https://api.example.com:{secure}"
 
 

@@ -1,4 +1,4 @@
-"""A real nginx before an API: as the README configures it, or with a server for each fault."""
+"""A real nginx before an API: as docs/deploy.md configures it, or with a server for each fault."""
 
 import shutil
 import socket
@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -108,11 +108,11 @@ SECURE = {
     "self-signed": (PASS_ON, "self-signed"),
 }
 
-# What docs/deploy.md adds to a proxy, so that pages can read the proxy's own errors.
-DOCS = (
-    (ROOT / "docs/deploy.md").read_text(encoding="utf-8").replace("https://app.example.com", PAGE)
-)
-ORIGINS, _, SERVER = DOCS.partition("```nginx\n")[2].partition("```")[0].partition("server {")
+DOCS = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+BLOCK = DOCS.partition("```nginx\n")[2].partition("```")[0]
+
+# What it adds to a proxy, so that pages can read the proxy's own errors.
+ORIGINS, _, SERVER = BLOCK.replace("https://app.example.com", PAGE).partition("server {")
 READABLE_ERRORS = "error_page" + SERVER.partition("error_page")[2].partition("location / {")[0]
 
 # The APIs behind the proxy: it names one of them in a header. Each request is recorded.
@@ -170,12 +170,6 @@ WITH_FAULTS = """
     {servers}
 """
 
-README = (ROOT / "template/README.md.jinja").read_text(encoding="utf-8")
-
-
-def block_of(text: str) -> str:
-    return text.partition("```nginx\n")[2].partition("```")[0]
-
 
 @contextmanager
 def nginx(folder: Path, servers: str, port: int) -> Iterator["subprocess.Popen[bytes]"]:
@@ -190,13 +184,13 @@ def nginx(folder: Path, servers: str, port: int) -> Iterator["subprocess.Popen[b
 
 
 @contextmanager
-def behind_readmes_nginx(
+def behind_nginx(
     folder: Path, api: int, certificate: "Certificate", pause: str = "75s"
 ) -> Iterator[tuple["subprocess.Popen[bytes]", int, int]]:
-    """Run nginx by the README's block before the API's port. Yields it, and its ports for https
+    """Run nginx by the block of the docs before the API's port. Yields it, and its ports for https
     and http. `pause` is the longest in an answer."""
     secure, plain = free_ports(2)
-    block = block_of(README)
+    block = BLOCK
     for shipped, here in {
         "listen 443": f"listen 127.0.0.1:{secure}",
         "listen 80": f"listen 127.0.0.1:{plain}",
@@ -257,7 +251,7 @@ def certificates(folder: Path) -> None:
     """Make a certificate for each name in SECURE, and ca.pem, the authority to trust."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
     for name, leaf in {
         "good": authority.issue_cert("localhost", "127.0.0.1"),
         "expired": authority.issue_cert(

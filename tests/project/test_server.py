@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from chromium import Certificate
-from conftest import ROOT, copy
+from conftest import copy
 from faults import (
     EVENTS,
     HALF_A_BODY,
@@ -28,10 +28,9 @@ from faults import (
     serving,
     upgraded,
 )
-from proxied import README, behind_readmes_nginx, block_of
+from proxied import behind_nginx
 
 START = [sys.executable, "-m", "gunicorn", "faulty:app"]
-FLASK_RUN = [sys.executable, "-m", "flask", "--app", "dev", "run", "--port={port}"]
 OTHERS = {
     "gthread": [*START, "--worker-class=gthread", "--threads=4"],
     "sync": [*START, "--worker-class=sync"],
@@ -98,12 +97,6 @@ def test_page_can_read_that_its_body_is_too_large(server: Server) -> None:
     assert status_of(answer) == 413 and is_readable(answer)
 
 
-@pytest.fixture(scope="module")
-def flask_run(project: Path) -> Iterator[Server]:
-    with serving(project, FLASK_RUN, project / "flask.log") as server:
-        yield server
-
-
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
     [
@@ -115,11 +108,8 @@ def flask_run(project: Path) -> Iterator[Server]:
         ("/api/echo", ["X-A: x"] * 98, 431),
     ],
 )
-def test_limits_are_the_same_in_development(
-    server: Server, flask_run: Server, path: str, headers: list[str], status: int
-) -> None:
-    for one in (server, flask_run):
-        assert status_of(one.ask(path, *headers)) == status
+def test_limits(server: Server, path: str, headers: list[str], status: int) -> None:
+    assert status_of(server.ask(path, *headers)) == status
 
 
 def test_refusal_of_the_server_is_logged(server: Server, project: Path) -> None:
@@ -148,11 +138,7 @@ def test_other_servers_serve_it(project: Path, name: str) -> None:
         assert not looks_whole(server)
 
 
-# Behind nginx, as the README's block configures it
-
-
-def test_docs_and_readme_have_the_same_block() -> None:
-    assert block_of(README) == block_of((ROOT / "docs/deploy.md").read_text(encoding="utf-8"))
+# Behind nginx, as the block of docs/deploy.md configures it
 
 
 class Proxied(Server):
@@ -173,12 +159,10 @@ class Proxied(Server):
 def proxied(
     project: Path, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Proxied, int]]:
-    log = project / "behind.log"
+    log, folder = project / "behind.log", tmp_path_factory.mktemp("nginx")
     with (
         serving(project, START, log, {"FLASK_PROXIES": "1"}) as server,
-        behind_readmes_nginx(
-            tmp_path_factory.mktemp("nginx"), server.address[1], certificate, "500ms"
-        ) as (process, secure, plain),
+        behind_nginx(folder, server.address[1], certificate, "500ms") as (process, secure, plain),
     ):
         yield Proxied(process, secure, certificate.authority), plain
 
