@@ -43,7 +43,7 @@ IMPORT = "from flask import Flask, abort, redirect"
 
 
 def remove_the_sample(project: Path) -> None:
-    for name in ("app/echo.py", "app/errors.py", "tests/test_echo.py", "tests/test_errors.py"):
+    for name in ("app/echo.py", "app/errors.py", "tests/test_echo.py"):
         (project / name).unlink()
     replace(project / "app/__init__.py", "cors, echo, errors,", "cors,")
     replace(project / "app/__init__.py", "    errors.init_app(app)\n", "")
