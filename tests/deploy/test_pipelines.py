@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Render, commit, copy, git, update
+from conftest import ROOT, Render, commit, copy, copy_template, git, update
 from copier import VcsRef, run_update
 from postgres import Postgres
+from servers import gunicorn
 from told import conflicts
 
 TOOLS = Path(sys.executable).parent
@@ -83,7 +84,7 @@ class Runner:
         for name in ("docker", "uvx", "pip-audit", "gh", "flask"):
             self.program(name, f'echo {name} "$@" >> {self.calls}')
         # uv in pip's place, in a tenth of its time; uv and pip-audit themselves are not installed
-        self.program("pip", 'case "$*" in *" -r "*) exec uv pip "$@" ;; esac')
+        self.program("pip", 'case "$*" in *" -r "*|*git+*) exec uv pip "$@" ;; esac')
         self.run(folder, Step("", "", f"uv venv --quiet --python {sys.executable} {self.venv}"))
 
     @property
@@ -230,7 +231,7 @@ def test_gitlab_tests_on_postgresql_where_there_is_a_database(project: Path) -> 
 
 
 def test_python_versions_are_those_that_upstream_supports(project: Path) -> None:
-    supported = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+    supported = ["3.11", "3.12", "3.13", "3.14"]
     assert load(project / TEST)["jobs"]["test"]["strategy"]["matrix"]["python"] == supported
     matrix = load(project / ".gitlab-ci.yml")[".test"]["parallel"]["matrix"]
     assert matrix == [{"PYTHON": supported}]
@@ -311,6 +312,42 @@ def test_lock_commands_are_the_same_everywhere(project: Path) -> None:
     ):
         found = re.findall("uv pip compile .*", text)
         assert {line.replace(" --quiet", "") for line in found} == commands
+
+
+def probe_of_github(project: Path) -> Step:
+    (job,) = load(project / PROBE)["jobs"].values()
+    return Step("probe", "Probe", "\n".join(step["run"] for step in job["steps"] if "run" in step))
+
+
+def probe_of_gitlab(project: Path) -> Step:
+    script = load(project / ".gitlab-ci.yml")["probe"]["script"]
+    return Step("probe", "probe", "\n".join(script))
+
+
+@pytest.mark.parametrize("job", [probe_of_github, probe_of_gitlab])
+def test_probe_is_that_of_the_projects_template(
+    tmp_path: Path, job: Callable[[Path], Step]
+) -> None:
+    runner = Runner(tmp_path)
+    (tmp_path / "bin/flask").unlink()
+    project = tmp_path / "project"
+    copy(copy_template(tmp_path / "template"), project, {"extras": ["github", "gitlab"]})
+    with gunicorn(project, "wsgi:app") as port:
+        url = f"http://127.0.0.1:{port}"
+        result = runner.result(project, job(project), URL=url, API_URL=url, DOTENV="")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "The deployed API keeps the policy here." in result.stdout
+
+
+@pytest.mark.parametrize("job", [probe_of_github, probe_of_gitlab])
+def test_probe_without_an_address_says_what_to_write(
+    project: Path, runner: Runner, job: Callable[[Path], Step]
+) -> None:
+    answers = project / ".copier-answers.yml"
+    answers.write_text(re.sub(".*git\\+.*\n", "", answers.read_text()))
+    result = runner.result(project, job(project), URL="", API_URL="", DOTENV="")
+    assert result.returncode == 1
+    assert "Name whycors here, as whycors=git+…: " in result.stdout
 
 
 def test_probe_has_the_policy_of_the_deployment(project: Path, runner: Runner) -> None:
