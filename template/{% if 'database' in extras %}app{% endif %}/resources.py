@@ -1,4 +1,4 @@
-"""What needs the database: connect your own resources here. The template calls `init_app`."""
+"""What needs the database: connect your own resources here. `create_app` calls `init_app`."""
 
 from flask import Flask
 
