@@ -1,9 +1,4 @@
-"""A developer's tool: shows the CORS policy, and explains what a browser does with a request.
+"""Says why a browser blocks a page's request, and what to change: `flask cors` and `whycors`.
 
-dev.py adds it to `flask`. Nothing in app/ or wsgi.py imports it, so a deployment works without
-this folder. Updates of the template improve it: do not edit it.
+It is installed beside an app, by the address of the template's repository. No app imports it.
 """
-
-from .commands import commands
-
-__all__ = ["commands"]

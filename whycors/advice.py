@@ -6,15 +6,10 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from flask import Flask
-
-from app.cors import Policy, PolicyError, rules
-from app.cors.middleware import REFUSED
-from app.cors.policy import longest_prefix
-
+from . import rules
 from .browser import (
     Block,
     Exchange,
@@ -28,8 +23,20 @@ from .browser import (
     unsafe_header_names,
 )
 from .nearest import nearest
+from .policies import (
+    REFUSED,
+    Policy,
+    PolicyError,
+    checked,
+    longest_prefix,
+    parts_of,
+    policy_of,
+)
 from .risks import is_for_development
-from .sources import environment_of, parts_of, policy_of, variable_of, without_environment
+from .sources import environment_of, variable_of, without_environment
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 # The template's question for each part of the policy.
 QUESTIONS = {
@@ -111,19 +118,18 @@ class InForce:
         return f"the policy of {self.path}" if self.path else "the policy"
 
 
-def policy_for(app: Flask, url: str) -> Policy:
+def policy_for(app: "Flask", url: str) -> Policy:
     """Return the policy that the path of a URL goes by."""
-    whole: Policy = app.extensions["cors_policy"]
-    return whole.for_path(path_of(url))
+    return policy_of(app).for_path(path_of(url))
 
 
 def path_of(url: str) -> str:
     return "/" + unquote(urlsplit(url).path).lstrip("/")  # as Flask routes it
 
 
-def in_force(app: Flask, url: str) -> InForce:
+def in_force(app: "Flask", url: str) -> InForce:
     """Return the policy that the path of a URL goes by, and where it is set."""
-    whole: Policy = app.extensions["cors_policy"]
+    whole = policy_of(app)
     path = path_of(url)
     paths = app.config.get("CORS_PATHS") or {}
     written = {entry.rstrip("/"): entry for entry in paths}
@@ -138,11 +144,11 @@ def in_force(app: Flask, url: str) -> InForce:
     )
 
 
-def refusal(sent: Exchange, policy: Policy) -> str | None:
-    """Return why the API refused a request, None if it did not (app/cors/middleware.py)."""
+def refusal(sent: Exchange, policy: Policy | None) -> str | None:
+    """Return why the API refused a request, None if it did not."""
     if sent.response.status != 403:
         return None
-    if sent.method == "HEAD":  # no body says why
+    if sent.method == "HEAD" and policy:  # no body says why
         allowed = policy.allows(dict(sent.headers)["Origin"])
         is_ours = policy.protection and allowed and not policy.allows_method("HEAD")
         return "the method is not allowed" if is_ours else None
@@ -164,16 +170,31 @@ def policy_advice(found: InForce, request: PageRequest, outcome: Outcome, refuse
 
     `refused` is whether the API refused the request.
     """
-    causes = list(policy_causes(found.policy, request, found))
-    parts: set[str | None] = {cause.part for cause in causes}
+    parts = {cause.part for cause in policy_causes(found.policy, request, found)}
     part = PARTS.get(outcome.verdict.block) if outcome.verdict.block else None
     known = bool(parts & {"origins", "methods"}) if refused else part in parts
     other = [] if known else [other_cause(found, request, outcome, refused)]
+    return causes_and_change(found, request, other)
+
+
+def advice_here(app: "Flask", url: str, request: PageRequest) -> Advice | None:
+    """Return why the policy of an app does not allow a request, None if it does.
+
+    Nothing is sent, and no code of the app runs.
+    """
+    found = in_force(app, url)
+    blocks = any(policy_causes(found.policy, request, found))
+    return causes_and_change(found, request, []) if blocks else None
+
+
+def causes_and_change(found: InForce, request: PageRequest, other: list[str]) -> Advice:
+    """Return the policy's reasons after the other ones, and what gives it all that it lacks."""
 
     def lacks(policy: Policy) -> Lacks:
         found_here = policy_causes(policy, request, found)
         return {cause.part: cause.lacks for cause in found_here if cause.lacks}
 
+    causes = policy_causes(found.policy, request, found)
     return change(found, [*other, *(cause.reason for cause in causes)], lacks)
 
 
@@ -279,9 +300,9 @@ def rejected(found: InForce, values: dict[str, Any]) -> list[str]:
     parts = parts_of(found.whole)
     try:
         if found.path:
-            policy_of(parts, with_path(found, values))
+            checked(parts, with_path(found, values))
         else:
-            policy_of({**parts, **values}, found.paths)
+            checked({**parts, **values}, found.paths)
     except PolicyError as error:
         return error.problems
     return []

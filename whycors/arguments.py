@@ -5,11 +5,10 @@ from urllib.parse import quote, urlsplit
 
 import click
 
-from app.cors import rules
-from app.cors.origins import read_origin
-
+from . import rules
 from .browser import BODILESS_METHODS, DEFAULT_PORTS, PageRequest, http_origin, normalize_method
 from .curl import Named, NotCurl, find_curl, read_curl
+from .origins import read_origin
 
 
 def write(instead: str, item: str, reason: str) -> click.BadParameter:

@@ -5,13 +5,12 @@ import sys
 import threading
 import webbrowser
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from flask import current_app
-from flask.cli import AppGroup
 
 from . import deployment, show
+from .apps import app_option, load_app
 from .arguments import (
     TakesCurl,
     api_url,
@@ -32,16 +31,21 @@ from .explain import (
 )
 from .network import Unreachable
 from .pasted import TakesTexts, asked, request_options
-from .playground import NoPlace, playground
+from .policies import NoPolicy, policy_of
 from .probe import probe
 from .trials import BLOCKED
 
-commands = AppGroup("cors", help="Show, explain and try the CORS policy.")
+if TYPE_CHECKING:
+    from flask import Flask
+
+commands = click.Group("cors", help="Show, explain and try the CORS policy.")
 
 
 @commands.command("show")
+@app_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-def show_command(as_json: bool) -> None:
+@click.pass_context
+def show_command(context: click.Context, as_json: bool) -> None:
     """Show the CORS policy in force, and where each value is set.
 
     \b
@@ -49,7 +53,7 @@ def show_command(as_json: bool) -> None:
       flask cors show
       FLASK_CORS_ORIGINS=https://app.example.com flask cors show --json
     """
-    report = show.report(current_app)
+    report = show.report(load_app(context))
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
@@ -58,6 +62,7 @@ def show_command(as_json: bool) -> None:
 
 
 @commands.command("explain", cls=TakesTexts)
+@app_option
 @request_options
 @click.pass_context
 def explain_command(context: click.Context, /, **given: Any) -> None:
@@ -75,14 +80,16 @@ def explain_command(context: click.Context, /, **given: Any) -> None:
       flask cors explain http://localhost:5173 PUT /api/echo --content-type application/json
       flask cors explain curl http://localhost:8000/api/echo -H 'Origin: http://localhost:5173'
     """
-    url, request, said = asked(current_app, **given)
+    app = load_app(context)
+    url, request, said = asked(app, **given)
     try:
-        finish(context, explain(current_app, url, request, said))
+        finish(context, explain(app, url, request, said))
     except OtherHost as error:
         raise click.ClickException(printable(str(error))) from None
 
 
 @commands.command("probe", cls=TakesCurl)
+@app_option
 @click.argument("url", type=api_url)
 @click.argument("origin", type=page_origin, required=False)
 @click.argument("method", type=page_method, required=False)
@@ -138,7 +145,7 @@ def probe_command(
         if origin is None:
             if headers or content_type or body or credentials:
                 raise click.UsageError("write ORIGIN and METHOD too, or no options of a request")
-            prove(context, url, timeout, body_limit, as_json)
+            prove(context, load_app(context), url, timeout, body_limit, as_json)
             return
         if method is None:
             raise click.UsageError("write METHOD too, such as GET, or only the URL")
@@ -146,12 +153,13 @@ def probe_command(
             raise click.UsageError("remove ORIGIN and METHOD: --json and --body-limit are for all")
         check_other_origin(url, origin)
         request = page_request(origin, method, headers, content_type, body, credentials)
-        finish(context, probe(current_app, url, request, timeout))
+        finish(context, probe(app_to_compare_with(context), url, request, timeout))
     except Unreachable as error:
         raise click.ClickException(printable(str(error))) from None
 
 
 @commands.command("playground")
+@app_option
 @click.option(
     "--api",
     metavar="URL",
@@ -159,7 +167,8 @@ def probe_command(
     help="The origin of the API, unless it is where `flask run` serves it.",
 )
 @click.option("--no-open", is_flag=True, help="Print the address of the page, but do not open it.")
-def playground_command(api: str | None, no_open: bool) -> None:
+@click.pass_context
+def playground_command(context: click.Context, /, api: str | None, no_open: bool) -> None:
     """Open a page that tries the API from an allowed origin.
 
     Only this machine can open the page. It is at the first allowed origin of this machine, until
@@ -170,8 +179,10 @@ def playground_command(api: str | None, no_open: bool) -> None:
       flask cors playground
       flask cors playground --no-open --api https://api.example.com
     """
-    api = api or own_url(current_app)
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = load_app(context)
+    from .playground import NoPlace, playground  # which needs Flask
+
+    api = api or own_url(app)
     try:
         origin, server = playground(app, api)
     except NoPlace as error:
@@ -183,13 +194,32 @@ def playground_command(api: str | None, no_open: bool) -> None:
     server.serve_forever()
 
 
+def app_to_compare_with(context: click.Context) -> "Flask | None":
+    """Return the app with the policy here, None where `whycors` is told of none and finds none."""
+    is_named = context.obj is not None
+    try:
+        app = load_app(context)
+        policy_of(app)
+    except NoPolicy as error:
+        if is_named:
+            raise
+        click.echo(f"There is no policy here to compare with: {error.message}", err=True)
+        return None
+    return app
+
+
 def prove(
-    context: click.Context, url: str, timeout: float, body_limit: int | None, as_json: bool
+    context: click.Context,
+    app: "Flask",
+    url: str,
+    timeout: float,
+    body_limit: int | None,
+    as_json: bool,
 ) -> None:
     """Print how a deployment keeps the policy, and exit with 0 if it does, 1 if it does not."""
     progress = sys.stderr.isatty()
     try:
-        checks = deployment.check_deployment(current_app, url, timeout, body_limit, progress)
+        checks = deployment.check_deployment(app, url, timeout, body_limit, progress)
     except Unreachable as error:
         if not as_json:
             raise

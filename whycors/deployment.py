@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin, urlsplit
 
 import click
-from flask import Flask
-
-from app.cors import Policy
 
 from .advice import policy_for
 from .browser import Send
 from .network import Unreachable, sender
+from .policies import policy_of
 from .trials import (
     BLOCKED,
     Found,
@@ -31,6 +30,9 @@ from .trials import (
     check_unlisted,
     strangers,
 )
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 # How many requests are sent at the same time.
 PARALLEL = 4
@@ -71,7 +73,7 @@ class Step:
 
 
 def check_deployment(
-    app: Flask, url: str, timeout: float, body_limit: int | None, show_progress: bool
+    app: "Flask", url: str, timeout: float, body_limit: int | None, show_progress: bool
 ) -> list[Check]:
     """Try at a deployed API whether it keeps the policy here.
 
@@ -116,9 +118,9 @@ def run(steps: list[Step], label: str, show_progress: bool) -> list[Check]:
         pool.shutdown(cancel_futures=True)  # after Ctrl+C
 
 
-def places(app: Flask, url: str, send: Send) -> list[Place]:
+def places(app: "Flask", url: str, send: Send) -> list[Place]:
     """Return where to try the policy of the whole API, and that of each path in CORS_PATHS."""
-    whole: Policy = app.extensions["cors_policy"]
+    whole = policy_of(app)
     if urlsplit(url).path in ("", "/") and whole.for_path(HEALTH) is whole:
         # Where the API has a route, its answer differs from a proxy's 404.
         url = urljoin(url, HEALTH) if app.url_map.bind("").test(HEALTH, "GET") else url
@@ -138,7 +140,7 @@ def other_steps(place: Place) -> Iterator[Step]:
 
 
 def steps_without_route(
-    app: Flask, place: Place, timeout: float, body_limit: int | None
+    app: "Flask", place: Place, timeout: float, body_limit: int | None
 ) -> Iterator[Step]:
     """Yield what is tried for the whole API at a path where no code of the app's runs."""
     url, parts = place.url, urlsplit(place.url)

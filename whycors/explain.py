@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from http.client import responses
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
-
-from flask import Flask
-from werkzeug.http import HTTP_STATUS_CODES
-
-from app.cors import Policy, log
 
 from .advice import Advice, InForce, Lacks, change, in_force, policy_advice, refusal
 from .browser import (
@@ -30,6 +27,13 @@ from .browser import (
 )
 from .console import Said, sentences
 from .metadata import with_metadata
+from .policies import Policy
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+# Those of the policy's log, by the projects' releases: 3.0.0 and 4.0.0.
+LOGGERS = ("app.cors.log", "app.cors.gate")
 
 is_explaining: ContextVar[bool] = ContextVar("is_explaining", default=False)
 
@@ -96,7 +100,7 @@ class OtherHost(Exception):
     """The app redirects to another host, which this process cannot call."""
 
 
-def explain(app: Flask, url: str, request: PageRequest, said: Said | None = None) -> Explanation:
+def explain(app: "Flask", url: str, request: PageRequest, said: Said | None = None) -> Explanation:
     """Send a request through the app as a browser would, and explain the outcome.
 
     `said` is what a console said. The app handles the request for real. Raises OtherHost if it
@@ -126,7 +130,7 @@ def explain(app: Flask, url: str, request: PageRequest, said: Said | None = None
     return replace(explanation, warnings=tuple(about_place(app, explanation, said)))
 
 
-def conclude(app: Flask, url: str, request: PageRequest, outcome: Outcome) -> Explanation:
+def conclude(app: "Flask", url: str, request: PageRequest, outcome: Outcome) -> Explanation:
     """Return the explanation of what this app answered."""
     last = outcome.exchanges[-1] if outcome.exchanges else None
     found = in_force(app, last.url if last else url)
@@ -159,7 +163,7 @@ def hidden_headers(found: InForce, request: PageRequest, response: Response) -> 
     return change(found, [f"the page cannot read {', '.join(hidden)}"], lacks)
 
 
-def about_place(app: Flask, explanation: Explanation, said: Said | None) -> Iterator[str]:
+def about_place(app: "Flask", explanation: Explanation, said: Said | None) -> Iterator[str]:
     """Yield what matters where the page and the API really are. `said` is what a console said."""
     url, request = explanation.url, explanation.request
     if said and said.block is Block.LOCAL_NETWORK:
@@ -210,7 +214,7 @@ def locality(host: str) -> int:
         return int(host.endswith(".local"))
 
 
-def own_url(app: Flask) -> str:
+def own_url(app: "Flask") -> str:
     """Return where `flask run` serves the app."""
     return f"http://localhost:{app.config.get('RUN_PORT', 5000)}"
 
@@ -218,7 +222,8 @@ def own_url(app: Flask) -> str:
 @contextmanager
 def explained_not_logged() -> Iterator[None]:
     """Keep the requests of this thread out of the app's log, which would repeat the explanation."""
-    log.logger.addFilter(is_logged)  # adds it only once
+    for name in LOGGERS:
+        logging.getLogger(name).addFilter(is_logged)  # adds it only once
     token = is_explaining.set(True)
     try:
         yield
@@ -259,7 +264,7 @@ def step(number: int, sent: Exchange) -> Iterator[str]:
     yield f"{number}. {kind}: {sent.method} {sent.url}"
     yield from (f"   > {name}: {value}" for name, value in sent.headers)
     status = sent.response.status
-    yield f"   < {status} {HTTP_STATUS_CODES.get(status, '')}".rstrip()
+    yield f"   < {status} {responses.get(status, '')}".rstrip()
     for name, value in sent.response.headers:
         if matters(name.lower()):
             yield f"   < {name}: {value}"

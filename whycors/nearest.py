@@ -2,8 +2,8 @@
 
 import difflib
 
-from app.cors import Policy
-from app.cors.origins import is_loopback, read_origin, split_origin
+from .origins import is_loopback, read_origin, split_origin
+from .policies import Policy
 
 # Comparing takes time, and a policy may list thousands of origins.
 MOST_COMPARED = 200

@@ -14,8 +14,7 @@ from string import punctuation
 from threading import Thread
 from urllib.parse import quote, urljoin, urlsplit
 
-from app.cors import rules
-
+from . import rules
 from .browser import Headers, Response, Send, redirect_location
 from .explain import body
 

@@ -4,14 +4,12 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 import click
-from flask import Flask
 
-from app.cors import Policy, rules
-
+from . import rules
 from .advice import policy_for
 from .arguments import (
     TakesCurl,
@@ -28,6 +26,10 @@ from .browser import Block, Headers, PageRequest, preflight_headers
 from .console import Said, read
 from .curl import Named
 from .explain import own_url
+from .policies import Policy
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 
 class TakesTexts(TakesCurl):
@@ -87,7 +89,7 @@ def ask(name: str, convert: Callable[[str], str], default: str | None = None) ->
 
 
 def asked(
-    app: Flask,
+    app: "Flask",
     *,
     words: tuple[str, ...],
     origin: str | None,

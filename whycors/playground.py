@@ -15,14 +15,13 @@ from flask import Flask, Response, abort, request
 from jinja2.utils import htmlsafe_json_dumps
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from app.cors.middleware import REFUSED
-from app.cors.origins import is_loopback, split_origin
-
 from .advice import Advice, InForce, change, in_force, policy_for
 from .browser import DEFAULT_PORTS, PageRequest
 from .console import Said
 from .explain import OtherHost, as_text, explain
+from .origins import is_loopback, split_origin
 from .pasted import asked, read_options
+from .policies import REFUSED
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 

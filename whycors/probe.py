@@ -1,53 +1,61 @@
 """What a browser does with a request to a deployed API: finds what a proxy or cache breaks."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flask import Flask
-from flask_cors import CORS
-from werkzeug.datastructures import ResponseCacheControl
-from werkzeug.http import parse_cache_control_header
-
-from app.cors import Policy, init_app, rules
-
-from .advice import Advice, policy_for, refusal
+from . import rules
+from .advice import advice_here, policy_for, refusal
 from .browser import (
     PageRequest,
     Response,
     Send,
     fetch,
     is_loopback_url,
+    list_items,
     page_headers,
     preflight_headers,
 )
-from .explain import Explanation, explain, local_network
+from .explain import Explanation, local_network
 from .metadata import with_metadata
 from .network import Unreachable, sender
-from .proxies import proxy_advice, varies
+from .policies import Policy
+from .proxies import advice_without_policy, proxy_advice, varies
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 # An origin that no page can have (RFC 6761, section 6.4).
 STRANGER = "https://probe.invalid"
 
+KEPT = re.compile(r'(?:public|(?:max-age|s-maxage)="?0*[1-9][0-9]*"?)\Z')
 
-def probe(app: Flask, url: str, request: PageRequest, timeout: float) -> Explanation:
+
+def probe(app: "Flask | None", url: str, request: PageRequest, timeout: float) -> Explanation:
     """Send a request to a deployed API as a browser would, and explain the outcome.
 
     The API handles the request for real. A second request, from an origin that no page has, is a
-    GET, a HEAD or a preflight. The policy here is `app`'s, and the deployed one may differ.
-    `timeout` is in seconds, for each response. Raises Unreachable.
+    GET, a HEAD or a preflight. The policy here is `app`'s, and the deployed one may differ;
+    without an app, there is none to compare with. `timeout` is in seconds, for each response.
+    Raises Unreachable.
     """
     send = sender(request.body, timeout)
     host = urlsplit(url).netloc
     outcome = fetch(url, request, with_metadata(send, request.origin))
     own = [sent.url for sent in outcome.exchanges if urlsplit(sent.url).netloc == host]
     url_here = own[-1] if own else url
-    local = advice_here(app, url_here, request)
-    policy = policy_for(app, url_here)
+    local = advice_here(app, url_here, request) if app else None
+    policy = policy_for(app, url_here) if app else None
     refused = refusal(outcome.exchanges[-1], policy) if outcome.exchanges else None
     is_allowed = outcome.allowed and refused is None
-    advice = None if is_allowed else proxy_advice(request, outcome, local)
+    advice = None
+    if not is_allowed and app:
+        advice = proxy_advice(request, outcome, local)
+    elif not is_allowed:
+        advice = advice_without_policy(request, outcome)
     warnings = []
     is_here = is_loopback_url(url)
     if outcome.allowed and not is_here and (prompt := local_network(request.origin, url)):
@@ -59,19 +67,6 @@ def probe(app: Flask, url: str, request: PageRequest, timeout: float) -> Explana
         warnings += cache_warnings(outcome.response) if outcome.allowed else []
         warnings += stranger_warnings(policy, stranger)
     return Explanation(request, url, outcome, refused, advice, tuple(warnings))
-
-
-def advice_here(app: Flask, url: str, request: PageRequest) -> Advice | None:
-    """Return why the policy here does not allow a request, None if it does.
-
-    No code of the app runs: where the policy allows the request, an empty app answers.
-    """
-    policy: Policy = app.extensions["cors_policy"]
-    empty = Flask(__name__, static_folder=None)
-    empty.config["CORS_PATHS"] = app.config.get("CORS_PATHS")
-    init_app(empty, policy, CORS(**policy.flask_cors_options()))
-    parts = urlsplit(url)
-    return explain(empty, f"https://{parts.netloc}{parts.path}", request).advice
 
 
 def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response | None:
@@ -99,12 +94,12 @@ def cache_warnings(response: Response) -> Iterator[str]:
 def kept_by_caches(response: Response) -> str | None:
     """Return the Cache-Control that lets caches keep a response, None if it does not."""
     value = response.get("cache-control")
-    control = parse_cache_control_header(value, cls=ResponseCacheControl)
-    kept = control.public or control.max_age or control.s_maxage
-    return rules.show(value) if value and kept and not control.no_store else None
+    items = [item.lower() for item in list_items(value)]
+    kept = any(map(KEPT.match, items))
+    return rules.show(value) if value and kept and "no-store" not in items else None
 
 
-def stranger_warnings(policy: Policy, response: Response | None) -> Iterator[str]:
+def stranger_warnings(policy: Policy | None, response: Response | None) -> Iterator[str]:
     """Yield what the response to an unknown page reveals."""
     if response is None:
         return
@@ -115,7 +110,7 @@ def stranger_warnings(policy: Policy, response: Response | None) -> Iterator[str
             f"every site can act as your logged-in users: the API allows {STRANGER} too, with"
             " credentials: remove $http_origin or the like from the proxy, and list the origins"
         )
-    elif allowed in (STRANGER, "*") and not policy.is_public:
+    elif allowed in (STRANGER, "*") and policy and not policy.is_public:
         yield (
             "every site can read the responses, which the policy here does not allow: the API"
             f" allows {STRANGER} too: leave CORS to the API"

@@ -2,12 +2,17 @@
 
 from urllib.parse import urljoin, urlsplit
 
-from werkzeug.http import parse_list_header
-
-from app.cors import rules
-
+from . import rules
 from .advice import Advice, lost_origin, refusal_in
-from .browser import Block, Exchange, Outcome, PageRequest, Response, redirect_location
+from .browser import (
+    Block,
+    Exchange,
+    Outcome,
+    PageRequest,
+    Response,
+    list_items,
+    redirect_location,
+)
 
 # What a server rejects before any app sees it, and what to do.
 SERVER_STATUS = {
@@ -44,21 +49,36 @@ def proxy_advice(request: PageRequest, outcome: Outcome, local: Advice | None) -
 
     `local` says why the policy here blocks the request, None if it allows it.
     """
-    block, found = outcome.verdict.block, outcome.verdict.found
-    if not outcome.exchanges:
-        return Advice(f"have the page call https{found.removeprefix('http')}")
-    if reason := redirect_fault(outcome):
-        return Advice(reason)
-    if block is Block.SEVERAL_ALLOW_ORIGINS:
-        return Advice(
-            "the API sends Access-Control-Allow-Origin, and a proxy adds its own: remove it from"
-            " the proxy (nginx: add_header), and leave CORS to the API"
-        )
+    if plain := plain_fault(outcome):
+        return Advice(plain)
     if is_from_proxy(outcome) and not (local and outcome.response.status < 300):
         return Advice(foreign(outcome))
     if lost := lost_origin(request, outcome):
         return Advice(lost)
     return local or Advice(contradiction(outcome))
+
+
+def advice_without_policy(request: PageRequest, outcome: Outcome) -> Advice:
+    """Return why the response of a deployed API is blocked or refused, as far as it says itself."""
+    return Advice(
+        plain_fault(outcome)
+        or lost_origin(request, outcome)
+        or "what answers there does not allow this: to see what to change, run this in the folder"
+        " of the API, or name its app with --app"
+    )
+
+
+def plain_fault(outcome: Outcome) -> str | None:
+    """Return what to do about a fault that shows whatever the policy is, None if there is none."""
+    if not outcome.exchanges:
+        return f"have the page call https{outcome.verdict.found.removeprefix('http')}"
+    fault = redirect_fault(outcome)
+    if fault is None and outcome.verdict.block is Block.SEVERAL_ALLOW_ORIGINS:
+        return (
+            "the API sends Access-Control-Allow-Origin, and a proxy adds its own: remove it from"
+            " the proxy (nginx: add_header), and leave CORS to the API"
+        )
+    return fault
 
 
 def redirect_fault(outcome: Outcome) -> str | None:
@@ -127,7 +147,7 @@ def is_from_api(response: Response) -> bool:
 
 def varies(response: Response) -> bool:
     """Return whether caches store a copy for each origin."""
-    names = {name.lower() for name in parse_list_header(response.get("vary") or "")}
+    names = {name.lower() for name in list_items(response.get("vary"))}
     return bool(names & {"*", "origin"})
 
 

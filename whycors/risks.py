@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-from app.cors import Policy, rules
-from app.cors.origins import is_loopback, split_origin
-from app.cors.protection import SAFE_METHODS
-
+from . import rules
 from .metadata import site
+from .origins import is_loopback, split_origin
+from .policies import SAFE_METHODS, Policy
 
 # How long Chromium caches a preflight at most, in seconds. Only Firefox caches them for longer.
 CHROMIUM_MAX_AGE = 7200

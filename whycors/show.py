@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-from flask import Flask
-
-from app import operations
-from app.cors import Policy
+from typing import TYPE_CHECKING, Any
 
 from .explain import own_url
+from .policies import Policy, parts_of, policy_of
 from .risks import cookie_risks, notes, risks, risks_of_paths
-from .sources import from_object, parts_of, source
+from .sources import SHOWN, settings_in, source
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 
 @dataclass(frozen=True)
@@ -34,23 +33,20 @@ class Report:
     notes: list[str]
 
 
-def report(app: Flask) -> Report:
-    policy: Policy = app.extensions["cors_policy"]
+def report(app: "Flask") -> Report:
+    policy = policy_of(app)
     used: dict[str, Any] = {f"CORS_{name.upper()}": part for name, part in parts_of(policy).items()}
     used["CORS_PATHS"] = {path: parts_of(own) for path, own in policy.paths.items()}
-    answers = from_object(app, "app.answers")
-    # dev.py sets another on this machine.
-    deployed = answers | from_object(app, "app.settings")
+    answers = settings_in("app.answers")
+    # The environment of this machine sets another.
+    deployed = answers | settings_in("app.settings")
     same_site = deployed.get("SESSION_COOKIE_SAMESITE")
     return Report(
         [
             Setting(name, used.get(name, app.config.get(name)), source(app, name))
             for name in [*used, *(name for name in answers if name not in used)]
         ]
-        + [
-            Setting(name, operations.shown(app, name), source(app, name))
-            for name in operations.SHOWN
-        ],
+        + [Setting(name, other_setting(app, name), source(app, name)) for name in SHOWN],
         own_parts(app, policy),
         [
             *risks(policy, app.debug),
@@ -61,7 +57,15 @@ def report(app: Flask) -> Report:
     )
 
 
-def own_parts(app: Flask, policy: Policy) -> dict[str, list[str]]:
+def other_setting(app: "Flask", name: str) -> Any:
+    """Return a setting as it can be shown: of a secret, only whether it is set."""
+    value = app.config.get(name, SHOWN[name])
+    if name == "SECRET_KEY":
+        return "set" if value else "not set"
+    return ", ".join(value) if isinstance(value, (list, tuple)) else value
+
+
+def own_parts(app: "Flask", policy: Policy) -> dict[str, list[str]]:
     """Return the parts that each path does not inherit: what is written, and what follows."""
     paths = app.config.get("CORS_PATHS") or {}
     written = {path.rstrip("/"): entry for path, entry in paths.items()}
@@ -69,7 +73,7 @@ def own_parts(app: Flask, policy: Policy) -> dict[str, list[str]]:
         path: [
             name
             for name, value in parts_of(own).items()
-            if name in written[path] or value != getattr(policy, name)
+            if name in written.get(path, ()) or value != getattr(policy, name)
         ]
         for path, own in policy.paths.items()
     }

@@ -3,47 +3,61 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from dotenv import dotenv_values, find_dotenv
-from flask import Config, Flask
+from .policies import PARSERS, Policy, PolicyError, checked, parts_of
 
-from app import operations
-from app.cors import Policy, PolicyError
-from app.cors.parse import PARSERS
+if TYPE_CHECKING:
+    from flask import Flask
 
-# Of the settings that are no answers.
-DEFAULTS = {
-    name: operations.DEFAULTS.get(name, Flask.default_config.get(name)) for name in operations.SHOWN
+# The settings that are shown beside the policy, and what the app takes where they are not set.
+SHOWN = {
+    "PROXIES": 0,
+    "TRUSTED_HOSTS": None,
+    "SECRET_KEY": None,
+    "MAX_CONTENT_LENGTH": None,
+    "LOG_LEVEL": "INFO",
+    "LOG_FORMAT": "json",
 }
 
 
-def from_object(app: Flask, name: str) -> Config:
-    config = Config(app.root_path)
-    config.from_object(name)
-    return config
+def settings_in(name: str) -> dict[str, Any]:
+    """Return the settings in a module of the project, none if it has no such module."""
+    try:
+        module = import_module(name)
+    except ImportError:
+        return {}
+    return {key: value for key, value in vars(module).items() if key.isupper()}
 
 
-def source(app: Flask, name: str) -> str:
+def source(app: "Flask", name: str) -> str:
     """Return where a setting was set; the later source wins, as in `create_app`."""
     value = app.config.get(name)
     variable = f"FLASK_{name}"
     if variable in os.environ and value == as_app_reads(name, os.environ[variable]):
         return f"{environment_of(variable)}, {variable}"
     for module in ("app.settings", "app.answers"):
-        config = from_object(app, module)
-        if name in config and value == config[name]:
+        settings = settings_in(module)
+        if name in settings and value == settings[name]:
             return f"{module.replace('.', '/')}.py"
-    if name not in app.config or value == DEFAULTS.get(name, ...):
+    if name not in app.config or value == SHOWN.get(name, ...):
         return "default"
+    # The entry point of `flask` in projects of 3.0.0.
     return "dev.py" if name.startswith("SESSION_") and "dev" in sys.modules else "create_app"
 
 
 def environment_of(variable: str) -> str:
-    in_file = dotenv_values(find_dotenv(usecwd=True)).get(variable)
-    return ".env" if in_file == os.environ[variable] else "environment"
+    """Return where a variable that is set was set: in one of the files that `flask` reads?"""
+    with suppress(ImportError):
+        from dotenv import dotenv_values, find_dotenv
+
+        for name in (".env", ".flaskenv"):
+            path = find_dotenv(name, usecwd=True)
+            if path and dotenv_values(path).get(variable) == os.environ[variable]:
+                return name
+    return "environment"
 
 
 def as_app_reads(name: str, text: str) -> Any:
@@ -51,7 +65,8 @@ def as_app_reads(name: str, text: str) -> Any:
         value = json.loads(text)
     except ValueError:
         value = text
-    return operations.hosts_of(value) if name == "TRUSTED_HOSTS" else value
+    is_list = name == "TRUSTED_HOSTS" and isinstance(value, str)
+    return value.replace(",", " ").split() if is_list else value
 
 
 def variable_of(policy: Policy, part: str) -> str | None:
@@ -63,23 +78,14 @@ def variable_of(policy: Policy, part: str) -> str | None:
     return variable if value == getattr(policy, part) else None
 
 
-def without_environment(app: Flask, policy: Policy) -> Policy:
+def without_environment(app: "Flask", policy: Policy) -> Policy:
     """Return the policy as it is where no variable overrides the answers."""
+    if not (answers := settings_in("app.answers")):
+        return policy
     parts = parts_of(policy)
-    with suppress(ImportError, PolicyError):  # no answers, or none that fit CORS_PATHS
-        answers = from_object(app, "app.answers")
-        for part in PARSERS:
-            if variable_of(policy, part):
-                parts[part] = answers.get(f"CORS_{part.upper()}", True)
-        return policy_of(parts, app.config.get("CORS_PATHS"))
+    for part in PARSERS:
+        if variable_of(policy, part):
+            parts[part] = answers.get(f"CORS_{part.upper()}", True)
+    with suppress(PolicyError):  # the answers may not fit CORS_PATHS
+        return checked(parts, app.config.get("CORS_PATHS"))
     return policy
-
-
-def parts_of(policy: Policy) -> dict[str, Any]:
-    return {part: getattr(policy, part) for part in PARSERS}
-
-
-def policy_of(parts: Mapping[str, Any], paths: Mapping[str, Any] | None) -> Policy:
-    """Return the policy of these parts and CORS_PATHS. Raises PolicyError."""
-    config = {f"CORS_{part.upper()}": value for part, value in parts.items()}
-    return Policy.from_config({**config, "CORS_PATHS": paths})

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
 
-from app.cors import Policy
-from app.cors.origins import split_origin
-
 from .advice import METHODS, refusal, refusal_in
 from .browser import (
     REDIRECTS,
@@ -33,6 +30,8 @@ from .browser import (
 )
 from .metadata import site, with_metadata
 from .network import Unreachable
+from .origins import split_origin
+from .policies import Policy
 from .probe import STRANGER, cache_warnings, stranger_warnings
 from .proxies import FOREIGN_STATUS, contradiction, is_from_api, proxy_advice, varies
 from .risks import is_for_development
