@@ -1,6 +1,7 @@
 """The API: `create_app` makes it, one step a line."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from flask import Flask
@@ -8,7 +9,7 @@ from flask_cors import CORS
 
 from app import cors, echo, errors, health
 
-from . import wiring
+from . import operations
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -28,6 +29,10 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.register_blueprint(echo.bp)
     app.register_blueprint(health.bp)
 
+    for extra in app.config["EXTRAS"]:
+        import_module(extra).init_app(app)
+
     policy = cors.Policy.from_config(app.config)
-    wiring.init_app(app, policy, CORS(**policy.flask_cors_options()))
+    cors.init_app(app, policy, CORS(**policy.flask_cors_options()))
+    operations.init_app(app)
     return app

@@ -1,22 +1,77 @@
-"""The CORS policy of this app: checked at start, answered by flask-cors, kept by the template.
+"""The CORS policy of this app: checked at start, decided by flask-cors, kept by a gate.
 
-To change what it allows, run `copier update` or set the environment (README.md).
+To change what it allows, run `copier update` or set the environment (README.md). Updates change
+this folder: do not edit it.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
+from inspect import isroutine
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from click import ClickException
+from dotenv import load_dotenv
+from dotenv.parser import parse_stream
 from flask import Flask
 from flask_cors import CORS
 
-from .environment import load as load_env
-from .middleware import Middleware
+from .gate import Gate
 from .policy import Policy, PolicyError
 
 __all__ = ["Policy", "PolicyError", "init_app", "load_env"]
 
 
 def init_app(app: Flask, policy: Policy, flask_cors: CORS) -> None:
-    """Put the policy in force; call it last, so that nothing is around the middleware."""
+    """Put the policy in force; call it last. Raises PolicyError where other code has its own."""
+    for found in other_policies(app):
+        raise PolicyError(f"remove {found}: a path's own policy is in CORS_PATHS (settings.py)")
     app.extensions["cors_policy"] = policy
-    propagates = bool(app.config["PROPAGATE_EXCEPTIONS"])
-    app.wsgi_app = Middleware(  # type: ignore[method-assign]
-        app.wsgi_app, policy, flask_cors, propagates
+    debugs = bool(app.config["PROPAGATE_EXCEPTIONS"])
+    app.wsgi_app = Gate(app.wsgi_app, policy, flask_cors, debugs)  # type: ignore[method-assign]
+
+
+def other_policies(app: Flask) -> Iterator[str]:
+    """Yield where flask-cors is put on the app, a blueprint or a view."""
+    for name, hooks in app.after_request_funcs.items():
+        if any(map(is_of_flask_cors, hooks)):
+            yield f"CORS({name or 'app'})"
+    for endpoint, view in app.view_functions.items():
+        if is_of_flask_cors(view):
+            yield f"@cross_origin from the view {endpoint}"
+
+
+def is_of_flask_cors(function: Any, depth: int = 5) -> bool:
+    """Return whether a function, what it wraps, or a method of its class is flask-cors' own."""
+    if getattr(function, "__globals__", {}).get("__package__") == "flask_cors":
+        return True
+    parts = [getattr(function, "func", None)]  # of a functools.partial
+    for cell in getattr(function, "__closure__", None) or ():
+        with suppress(ValueError):  # it is empty
+            parts.append(cell.cell_contents)
+    if view_class := getattr(function, "view_class", None):
+        parts += [getattr(view_class, name.lower(), None) for name in view_class.methods or ()]
+    return depth > 0 and any(
+        isroutine(part) and is_of_flask_cors(part, depth - 1) for part in parts
     )
+
+
+def load_env(path: Path) -> None:
+    """Set the variables of a .env file, if there is one; those that are set already win.
+
+    Raises ClickException if it cannot be read, or has a line that is not an assignment: another
+    policy would be in force.
+    """
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+    except UnicodeDecodeError:
+        raise ClickException(f"save {path} as UTF-8: it has another encoding") from None
+    except OSError as error:
+        raise ClickException(f"make {path} readable: {error.strerror}") from None
+    for binding in parse_stream(StringIO(text)):
+        if binding.error or (binding.key is not None and binding.value is None):
+            blank = binding.original.string[: -len(binding.original.string.lstrip()) or None]
+            line = binding.original.line + blank.count("\n")
+            raise ClickException(f"write NAME=value in {path}, line {line}: it is something else")
+    load_dotenv(stream=StringIO(text))

@@ -1,140 +1,145 @@
-"""Origins: what the table of rules cannot say of them, and which of them wildcards stand for."""
+"""Origins and wildcards: what the policy may name, and what pages send that they stand for."""
 
-import ipaddress
-import os
+import json
 import re
+from difflib import get_close_matches
 from functools import cache
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from publicsuffixlist import PublicSuffixList
 
-from . import rules
+PORT = r"(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
+LABEL = r"[a-z0-9_-]{1,63}"
+WILD_LABEL = r"(?:\*|[a-z0-9_-]*(?:-\*|\*-)[a-z0-9_-]*)"
+HOST = rf"(?:{WILD_LABEL}\.)?{LABEL}(?:\.{LABEL})*|\[[0-9a-f:]+\]"
+WEB_ORIGIN = re.compile(rf"(https?)://({HOST})(?::({PORT}|\*))?/?", re.ASCII)
+APP_ORIGIN = re.compile(rf"([a-zA-Z][a-zA-Z0-9+.-]+)(://[a-zA-Z0-9._-]+(?::{PORT})?)", re.ASCII)
 
-# What wildcards stand for in an `Origin` header.
-ANY_SUBDOMAIN = r"(?:[a-z0-9_-]{1,63}\.)+"
-PART_OF_A_LABEL = r"[a-z0-9-]{1,62}"
-ANY_PORT = r"(?::(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3}))?"
+# Browsers take such a host for an IP address (URL, section 3.5).
+ADDRESS = re.compile(r"\[.*\]|(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
 
-# The longest host has 253 characters, and its longest label 63 (RFC 1035, section 2.3.4).
+# This machine (Secure Contexts, section 3.1).
+LOOPBACK = re.compile(r"(?:[^:]*\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\]")
+
+# Names under which nobody registers any: https://*.internal is the owner's.
+PRIVATE = re.compile("corp|example|home|internal|intranet|invalid|lan|local|localhost|private|test")
+
+# A host has at most 253 characters, and a label at most 63 (RFC 1035, section 2.3.4).
 NOT_TOO_LONG = r"(?![a-z]+://(?:[^:/]{254}|[^.:/]{64}))"
 
 
-def read_origin(item: str) -> tuple[str, str | None]:
-    """Return an origin as a browser writes it and None, or the item and what is wrong with it.
+def read_origin(item: str) -> str:
+    """Return an origin as browsers send it (URL, section 4.5), a wildcard, or `*` for `any`.
 
-    The form is `new URL(item).origin` (URL, section 4.5; Fetch, section 3.2). Wildcards and
-    apps' origins are read too, and `any` as `*`.
+    Raises ValueError, which says what to write, if the item is none of them.
     """
-    origin, problem = rules.read("origin", item)
-    if problem is not None or not origin.startswith(("http://", "https://")):
-        return origin, problem
-    scheme, host, port = split_origin(origin)
-    if host.startswith("["):
-        address = to_ipv6(host[1:-1])
-        if address is None:
-            reason = "it is not an IPv6 address"
-            return item, f"write an address such as [::1], not {rules.show(item)}: {reason}"
-        return f"{scheme}://[{address}]{':' if port else ''}{port}", None
-    for label in host.split("."):
-        if label.startswith("xn--") and not is_punycode(label):
-            reason = f"{label} is not punycode"
-            return item, f"write the host in letters, not {rules.show(item)}: {reason}"
-    label, _, base = host.partition(".")
-    if label == "*" and is_public_suffix(base) or "*" in label and is_registry(base):
-        yours = f"{'*.' if is_registry(base) else ''}yours.{base}{':' if port else ''}{port}"
-        reason = f"anyone can get a name under {base}"
-        return item, f"write {scheme}://{yours}, not {rules.show(item)}: {reason}"
-    return origin, None
-
-
-def credentials_problem(origin: str) -> str | None:
-    """Return why an origin, valid by itself, may not use credentials."""
-    problem = rules.read("origin with credentials", origin)[1]
-    label, _, base = split_origin(origin)[1].partition(".")
-    if problem is None and "*" in label and base != "netlify.app" and is_public_suffix(base):
-        reason = f"with credentials, anyone with a name under {base} could act as the user"
-        return f"write a preview domain of your own, not {origin}: {reason}"
-    return problem
-
-
-def split_origin(origin: str) -> tuple[str, str, str]:
-    """Return the scheme, the host and the port ("" for the default) of a canonical origin."""
-    scheme, _, authority = origin.partition("://")
-    port = authority.rpartition("]")[2].partition(":")[2]
-    return scheme, authority.removesuffix(f":{port}") if port else authority, port
-
-
-def is_loopback(origin: str) -> bool:
-    """Return whether a canonical origin is this machine's (Secure Contexts, section 3.1)."""
-    host = split_origin(origin)[1]
-    return (
-        host in ("localhost", "[::1]")
-        or host.endswith(".localhost")
-        or re.fullmatch(r"127(?:\.[0-9]{1,3}){3}", host) is not None
+    if item.lower() in ("any", "*"):
+        return "*"
+    origin = canonical(item)
+    if origin is None:
+        meant = correction(item) or "an origin such as https://app.example.com"
+        raise ValueError(f"write {meant}, not {show(item)}: browsers send no such origin")
+    label, _, base = host_of(origin).partition(".")
+    registered = "*" in label and (
+        is_registry(base) or "." not in base and not PRIVATE.fullmatch(base)
     )
+    if registered or (label == "*" and is_shared(base)):
+        raise ValueError(f"name the domain that is yours in {origin}: {base} is everybody's")
+    return origin
 
 
-def to_ipv6(address: str) -> str | None:
-    """Return an IPv6 address as the URL standard writes it (section 3.5), None if it is not one."""
-    try:
-        parsed = ipaddress.IPv6Address(address)
-    except ValueError:
-        return None
+def canonical(item: str) -> str | None:
+    """Return an origin or a wildcard as browsers would write it, None if it is neither."""
+    if web := WEB_ORIGIN.fullmatch(item.lower()):
+        scheme, host, port = web.groups("")
+        if ADDRESS.fullmatch(host):
+            try:
+                host = address(host)
+            except ValueError:
+                return None
+        default = {"http": "80", "https": "443"}[scheme]
+        return f"{scheme}://{host}" + (f":{port}" if port and port != default else "")
+    if app := APP_ORIGIN.fullmatch(item):
+        scheme = app[1].lower()
+        # The frontend's own scheme, such as capacitor, unless a misspelt or another of the web.
+        if scheme in ("ws", "wss", "ftp", "file") or get_close_matches(scheme, ("http", "https")):
+            return None
+        return scheme + app[2]
+    return None
+
+
+def address(host: str) -> str:
+    """Return an IP address as a URL has it. Raises ValueError if it is not one."""
+    if not host.startswith("["):
+        return str(IPv4Address(host))
+    parsed = IPv6Address(host[1:-1])
     if parsed.ipv4_mapped is not None:
         high, low = divmod(int(parsed.ipv4_mapped), 0x10000)
-        return f"::ffff:{high:x}:{low:x}"
-    return str(parsed)
+        return f"[::ffff:{high:x}:{low:x}]"
+    return f"[{parsed}]"
 
 
-def is_punycode(label: str) -> bool:
-    """Return whether an `xn--` label stands for a text (RFC 3492)."""
-    text = label.removeprefix("xn--")
-    decoded = text.encode("ascii").decode("punycode", "replace")
-    return not decoded.isascii() and decoded.encode("punycode").decode("ascii") == text
+def correction(item: str) -> str | None:
+    """Return the origin that was probably meant: with a scheme, and without a path."""
+    host = re.sub(r"^[^/]*//|[/?#].*", "", item.lower()).rpartition("@")[2].strip(".")
+    local = LOOPBACK.fullmatch(re.sub(r":[^\]]*$", "", host)) is not None
+    if not local and "." not in host:
+        return None
+    is_plain = local or item.lower().startswith(("http:", "ws:"))
+    return canonical(f"{'http' if is_plain else 'https'}://{host}")
+
+
+def host_of(origin: str) -> str:
+    return re.sub(r"^.*//|:(?:\d+|\*)$", "", origin)
+
+
+def danger(origin: str) -> str | None:
+    """Return who could act as a user of the API if pages on this origin may send credentials."""
+    if origin == "*":
+        return "every site could act as the user"
+    host = host_of(origin)
+    label, _, base = host.partition(".")
+    if origin.startswith("http:") and not LOOPBACK.fullmatch(host):
+        return "anyone on the network could act as the user"
+    names_a_netlify_site = base == "netlify.app" and "*--" in label
+    if "*" in label and is_shared(base) and not names_a_netlify_site:
+        return f"anyone with a name under {base} could act as the user"
+    return None
 
 
 @cache
 def suffixes(only_icann: bool) -> PublicSuffixList:
-    """Return the public suffix list, which takes 30 ms to read: only wildcards need it."""
+    """Return the Public Suffix List, which takes 30 ms to read: only wildcards need it."""
     return PublicSuffixList(accept_unknown=False, only_icann=only_icann)
 
 
-def is_public_suffix(host: str) -> bool:
-    """Return whether anyone can get a name right under a host."""
-    return bool(suffixes(only_icann=False).is_public(host))
-
-
 def is_registry(host: str) -> bool:
-    """Return whether registrars sell names right under a host."""
+    """Return whether registrars sell names under a host, such as co.uk."""
     return bool(suffixes(only_icann=True).is_public(host))
 
 
-def compile_wildcards(origins: list[str]) -> re.Pattern[str]:
-    """Return one pattern that matches the whole of each origin that a wildcard stands for.
-
-    Wildcards that begin alike share a branch, so that matching takes no longer for thousands.
-    """
-    return re.compile(NOT_TOO_LONG + branch([pieces(origin) for origin in origins]) + r"\Z")
+def is_shared(host: str) -> bool:
+    """Return whether anyone can get a name under a host, such as co.uk or vercel.app."""
+    return bool(suffixes(only_icann=False).is_public(host))
 
 
-def pieces(origin: str) -> list[str]:
-    """Return an origin as pieces of a pattern: one a character, and one a wildcard."""
-    scheme, host, port = split_origin(origin)
-    start, star, end = host.partition("*")
-    wildcard = [ANY_SUBDOMAIN if end.startswith(".") and not start else PART_OF_A_LABEL]
-    end = end[1:] if wildcard == [ANY_SUBDOMAIN] else end
-    name = [*map(re.escape, start), *(wildcard if star else []), *map(re.escape, end)]
-    ports = [ANY_PORT] if port == "*" else [*f":{port}"] if port else []
-    return [*map(re.escape, f"{scheme}://"), *name, *ports]
+def pattern(wildcards: list[str]) -> re.Pattern[str]:
+    """Return a pattern of the origins that wildcards stand for: none for no wildcard."""
+    if not wildcards:
+        return re.compile(r"(?!)")
+    return re.compile(rf"{NOT_TOO_LONG}(?:{'|'.join(map(branch, wildcards))})\Z", re.ASCII)
 
 
-def branch(sequences: list[list[str]]) -> str:
-    """Return a pattern for any one of the sequences, which all differ."""
-    common = os.path.commonprefix(sequences)
-    start = "".join(common)
-    if len(sequences) == 1:
-        return start
-    branches: dict[str, list[list[str]]] = {}
-    for sequence in sequences:
-        rest = sequence[len(common) :]
-        branches.setdefault(rest[0] if rest else "", []).append(rest)
-    return f"{start}(?:{'|'.join(branch(group) for group in branches.values())})"
+def branch(wildcard: str) -> str:
+    """Return the pattern of one wildcard: any subdomains, a part of a label, or any port."""
+    text = re.escape(wildcard).replace(r":\*", f"(?::{PORT})?")
+    text = text.replace(r"//\*\.", rf"//(?:{LABEL}\.)+")
+    return text.replace(r"\*", "[a-z0-9-]{1,62}")
+
+
+def show(value: Any) -> str:
+    """Return a value as it can be in one line of a message or a log."""
+    text = value if isinstance(value, str) and value.strip() else repr(value)
+    text = text if text.isprintable() else json.dumps(text)
+    return text if len(text) <= 120 else f"{text[:80]}…"

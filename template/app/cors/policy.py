@@ -1,45 +1,37 @@
-"""The CORS policy: read from the config, checked, and given to flask-cors."""
+"""The CORS policy: read from the settings, checked, and given to flask-cors."""
 
-import difflib
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import repeat
-from typing import Any, TypeVar
+from difflib import get_close_matches
+from functools import cached_property, partial
+from typing import Any
 from urllib.parse import unquote
 
 from click import ClickException
 
-from . import environment, rules
-from .environment import SETTINGS
-from .origins import compile_wildcards, credentials_problem
-from .parse import PARSERS
+from .origins import danger, pattern, read_origin, show
 
-# As Python and as JSON: the setting can be in a file, and in the environment.
-EXAMPLE = '{"/api/public": {"origins": ["any"], "methods": ["GET"]}}'
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-# Fetch, section 2.2.1, "CORS-safelisted method": a browser sends these without asking first.
-SAFELISTED_METHODS = ("GET", "HEAD", "POST")
+# RFC 9110, section 5.6.2: what the name of a method or a header is made of.
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class PolicyError(ClickException, ValueError):
-    """The CORS settings are invalid.
+    """A CORS setting is wrong; the message says what to write.
 
-    `problems` has one sentence for each problem, led by the name of its setting. As it is a
-    ClickException, `flask` prints it without a traceback.
+    As it is a ClickException, `flask` prints it without a traceback.
     """
 
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("the CORS settings are invalid:\n  " + "\n  ".join(problems))
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Policy:
     """Which pages on other origins may do what with this API.
 
-    `origins` holds exact origins and wildcards, or `*` alone; `max_age` is in seconds.
+    `origins` holds exact origins and wildcards, or `*` alone; `max_age` is in seconds. `paths`
+    holds the policies of paths, the longest first; `path` is where this one applies.
     """
 
     origins: tuple[str, ...]
@@ -49,72 +41,97 @@ class Policy:
     expose_headers: tuple[str, ...]
     max_age: int
     protection: bool = True
-    paths: "Mapping[str, Policy]" = field(default_factory=dict, hash=False)
+    paths: "Mapping[str, Policy]" = field(default_factory=dict)
+    path: str = ""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Policy":
-        """Make the policy from an app's config. Raises PolicyError with every problem."""
-        parts = {name: config.get(f"CORS_{name.upper()}") for name in PARSERS}
-        if parts["protection"] is None:
-            parts["protection"] = True
-        values, found = parse_parts(parts)
-        policy = cls(**values)
-        found += credentials_problems(policy)
-        problems = [f"CORS_{name.upper()}: {problem}" for name, problem in found]
-        paths, path_problems = parse_paths(policy, config.get("CORS_PATHS"))
-        problems += path_problems + unknown_settings(config) + environment.problems()
-        if problems:
-            raise PolicyError(problems)
-        return replace(policy, paths=paths)
+        """Make the policy from an app's config. Raises PolicyError at the first problem."""
+        for name, meant in misspelt(config):
+            raise PolicyError(f"write {meant}, not {name}: nothing reads that name")
+        given = {part: config.get(setting(part)) for part in READERS}
+        given["protection"] = config.get("CORS_PROTECTION", True)
+        policy = cls(**read_parts(given)).checked()
+        own = config.get("CORS_PATHS") or {}
+        if not isinstance(own, dict):
+            example = '{"/api/public": {"origins": ["any"], "methods": ["GET"]}}'
+            raise PolicyError(f"CORS_PATHS: write {example}, not {show(own)}")
+        paths = {read_path(path): policy.below(path, parts) for path, parts in own.items()}
+        if len(paths) < len(own):
+            raise PolicyError("CORS_PATHS: write each path once; a slash at its end is no other")
+        longest_first = sorted(paths, key=len, reverse=True)
+        return replace(policy, paths={path: paths[path] for path in longest_first})
 
-    @cached_property
-    def is_public(self) -> bool:
-        """Whether pages on every origin are allowed."""
-        return self.origins == ("*",)
+    def below(self, path: str, parts: Any) -> "Policy":
+        """Return the policy of a path: `parts`, and what they leave out from this one."""
+        if not isinstance(parts, dict):
+            example = '{"methods": ["GET"]}'
+            raise PolicyError(f"CORS_PATHS[{path!r}]: write {example}, not {show(parts)}")
+        for name in parts:
+            if name not in READERS:
+                meant = closest(str(name), READERS)
+                raise PolicyError(f"CORS_PATHS[{path!r}]: write {meant}, not {show(name)}")
+        values = read_parts(parts, path)
+        if values.get("origins") == ("*",):
+            values.setdefault("supports_credentials", False)
+        return replace(self, path=path, **values).checked()
 
-    def allows(self, origin: str) -> bool:
+    def checked(self) -> "Policy":
+        """Return this policy if its parts fit together (Fetch, section 3.3.5)."""
+        if "*" in self.origins and len(self.origins) > 1:
+            raise self.wrong("origins", "write any alone, or remove it: it is every origin")
+        if self.supports_credentials:
+            for origin in self.origins:
+                if who := danger(origin):
+                    raise self.wrong("origins", f"remove {origin}: with credentials, {who}")
+            for part in ("allow_headers", "expose_headers"):
+                if "*" in getattr(self, part):
+                    raise self.wrong(part, "write names: with credentials, * is no wildcard")
+        return self
+
+    def wrong(self, part: str, advice: str) -> PolicyError:
+        return PolicyError(f"{setting(part, self.path)}: {advice}")
+
+    def allows(self, origin: str | None) -> bool:
         """Return whether a page on this origin may read the API's answers."""
-        return (
-            origin in self._exact
-            or (self._wildcards is not None and self._wildcards.match(origin) is not None)
-            or self.is_public
-        )
+        if origin is None or self.is_public:
+            return self.is_public
+        return origin in self._exact or self._wildcards.match(origin) is not None
 
     def allows_method(self, method: str) -> bool:
         """Return whether an allowed page may use a method. What GET may, HEAD may."""
         return method in self.methods or (method == "HEAD" and "GET" in self.methods)
 
     def allows_header(self, name: str) -> bool:
-        """Return whether a preflight for a header, in lower case, is answered with yes.
+        """Return whether an allowed page may set a header.
 
         A `*` does not stand for Authorization (Fetch, section 2.2.2).
         """
-        names = self._header_names
+        name, names = name.lower(), [allowed.lower() for allowed in self.allow_headers]
         return name in names or ("*" in names and name != "authorization")
 
-    def for_path(self, path: str) -> "Policy":
-        """Return the policy of a path: that of the longest prefix in `paths`, or this one."""
-        return longest_prefix(self.paths, path) or self
+    @cached_property
+    def is_public(self) -> bool:
+        """Whether pages on every origin are allowed."""
+        return self.origins == ("*",)
 
-    def example(self) -> str:
-        """Return an origin that is allowed, such as one that the first wildcard stands for."""
-        return self.origins[0].replace(":*", ":1").replace("*", "a")
+    @cached_property
+    def _exact(self) -> frozenset[str]:
+        return frozenset(origin for origin in self.origins if "*" not in origin)
+
+    @cached_property
+    def _wildcards(self) -> re.Pattern[str]:
+        return pattern([origin for origin in self.origins if "*" in origin and origin != "*"])
 
     def flask_cors_options(self) -> dict[str, Any]:
         """Return the policy, that of its paths too, as keyword arguments for `flask_cors.CORS`."""
-        if not self.paths:
-            return self._options()
-        resources = {rf"{re.escape(path)}(?:/|\Z)": part for path, part in self.paths.items()}
+        if self.paths:
+            each = {rf"{re.escape(path)}(?:/|\Z)": policy for path, policy in self.paths.items()}
+            each["/"] = replace(self, paths={})
+            return {"resources": {path: each[path].flask_cors_options() for path in each}}
+        # To flask-cors, a text with a bracket, a $ or a * in it is a pattern: give it patterns.
         return {
-            "resources": {path: part._options() for path, part in resources.items()}
-            | {"/": self._options()}
-        }
-
-    def _options(self) -> dict[str, Any]:
-        # To flask-cors, a text with a bracket, a $ or a * in it is a pattern: give it those.
-        literal = [exactly(origin) if "[" in origin else origin for origin in self._exact]
-        return {
-            "origins": "*" if self.is_public else [*literal, *filter(None, [self._wildcards])],
+            "origins": "*" if self.is_public else [*map(exactly, self._exact), self._wildcards],
             "methods": list(self.methods),
             "supports_credentials": self.supports_credentials,
             "allow_headers": [exactly(name) for name in self.allow_headers],
@@ -125,113 +142,118 @@ class Policy:
             # protocol and HTTP caches"); an origin goes only to the page that asked.
             "send_wildcard": self.is_public,
             "always_send": self.is_public,
-            # The middleware sends Vary, and sees errors as well.
+            # The gate sends Vary, and sees errors as well.
             "vary_header": False,
             "intercept_exceptions": False,
         }
-
-    @cached_property
-    def _header_names(self) -> frozenset[str]:
-        return frozenset(name.lower() for name in self.allow_headers)
-
-    @cached_property
-    def _exact(self) -> frozenset[str]:
-        return frozenset(origin for origin in self.origins if "*" not in origin)
-
-    @cached_property
-    def _wildcards(self) -> re.Pattern[str] | None:
-        found = [origin for origin in self.origins if "*" in origin and origin != "*"]
-        return compile_wildcards(found) if found else None
 
 
 def exactly(text: str) -> re.Pattern[str]:
     return re.compile(re.escape(text) + r"\Z", re.IGNORECASE)
 
 
-def unknown_settings(config: Mapping[str, Any]) -> list[str]:
-    """Return a problem for each CORS_ setting that nothing reads."""
-    return [
-        f"{name}: write {closest(name, SETTINGS)}: there is no such setting"
-        for name in config
-        if name.startswith("CORS_") and name not in SETTINGS
-    ]
+def setting(part: str, path: str = "") -> str:
+    """Return where a part of a policy is set."""
+    return f"CORS_PATHS[{path!r}][{part!r}]" if path else f"CORS_{part.upper()}"
 
 
-def closest(name: Any, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.7)
-    return close[0] if close else f"one of {', '.join(names)}"
+def closest(name: str, names: Mapping[str, Any]) -> str:
+    return (get_close_matches(name, names, n=1) or [f"one of {', '.join(names)}"])[0]
 
 
-def parse_parts(parts: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return the value of each part of a policy, and each problem with the name of its part."""
-    read = {name: PARSERS[name](value) for name, value in parts.items()}
-    values = {name: value for name, (value, _) in read.items()}
-    return values, [(name, problem) for name, (_, found) in read.items() for problem in found]
+def misspelt(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return each variable and setting meant for the policy that misses it, and what was meant."""
+    settings = {setting(part): part for part in (*READERS, "paths")}
+    variables = [f"FLASK_{name}" for name in settings]
+    found = []
+    for name in sorted(os.environ):
+        plain = re.sub("_+", "_", name.upper()).removeprefix("FLASK_")
+        close = get_close_matches(f"FLASK_{plain}", variables, n=1, cutoff=0.8)
+        if plain.startswith("CORS_") and close and name not in variables:
+            found.append((name, close[0]))
+    unread = [name for name in config if name.startswith("CORS_") and name not in settings]
+    return found + [(name, closest(name, settings)) for name in unread]
 
 
-def credentials_problems(policy: Policy) -> list[tuple[str, str]]:
-    """Return what a policy with credentials must not allow (Fetch, section 3.3.5)."""
-    if not policy.supports_credentials:
-        return []
-    found = [("origins", credentials_problem(origin)) for origin in policy.origins]
-    for name in ("allow_headers", "expose_headers"):
-        for header in getattr(policy, name):
-            found.append((name, rules.read("header with credentials", header)[1]))
-    return [(name, problem) for name, problem in found if problem is not None]
-
-
-def parse_paths(policy: Policy, value: Any) -> tuple[dict[str, Policy], list[str]]:
-    """Return the policies of paths, which inherit what they leave out, and all problems."""
-    if value is None:
-        return {}, []
-    if not isinstance(value, dict):
-        return {}, [f"CORS_PATHS: write {EXAMPLE}, not {value!r}: it has an entry for each path"]
-    paths: dict[str, Policy] = {}
-    problems = []
-    for path, parts in value.items():
-        found = path_problems(path, parts)
-        if not found and path.rstrip("/") in paths:
-            found = [f"remove it: {path.rstrip('/')} is there already"]
-        elif not found:
-            paths[path.rstrip("/")], found = parse_path(policy, parts)
-        problems += [f"CORS_PATHS[{path!r}]: {problem}" for problem in found]
-    return paths, problems
-
-
-def path_problems(path: Any, parts: Any) -> list[str]:
-    """Return what keeps an entry of CORS_PATHS from being read."""
-    if not isinstance(path, str) or not path.startswith("/"):
-        return ["write a path that starts with a slash, such as /api/public"]
-    if not path.strip("/"):
-        return ["change the policy itself: this path is the whole API"]
+def read_path(path: Any) -> str:
+    """Return the start of paths without a slash at its end. Raises PolicyError."""
+    example = "the start of a path, such as /api/public"
+    if not isinstance(path, str) or not re.fullmatch(
+        r"(?:/(?!\.\.?(?:/|\Z))[^/<>{}*?#]+)+/?", path
+    ):
+        raise PolicyError(f"CORS_PATHS: write {example}, not {show(path)}")
     if unquote(path) != path:
-        return [f"write {unquote(path)}: paths are compared decoded"]
-    if re.search(r"[<>{}*?#]|//|/\.\.?(?:/|\Z)", path):
-        return ["write the start of a path, such as /api/public: it has no variables and no query"]
-    if not isinstance(parts, dict):
-        return [f'write a dict such as {{"methods": ["GET"]}}, not {parts!r}']
-    return [
-        f"write {closest(name, PARSERS)}, not {name!r}: no part of a policy is called so"
-        for name in parts
-        if name not in PARSERS
-    ]
+        raise PolicyError(f"CORS_PATHS: write {unquote(path)}, not {path}: paths are decoded")
+    return path.rstrip("/")
 
 
-def parse_path(policy: Policy, parts: dict[str, Any]) -> tuple[Policy, list[str]]:
-    values, found = parse_parts(parts)
-    if values.get("origins") == ("*",):
-        values.setdefault("supports_credentials", False)
-    part = replace(policy, **values)
-    found += credentials_problems(part)
-    return part, [f"{name}: {problem}" for name, problem in found]
+# The parts of a policy. Each reader returns a value in its canonical form, or raises ValueError,
+# which says what to write.
 
 
-T = TypeVar("T")
+def read_parts(given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    values = {}
+    for part, value in given.items():
+        try:
+            values[part] = READERS[part](value)
+        except ValueError as problem:
+            raise PolicyError(f"{setting(part, path)}: {problem}") from None
+    return values
 
 
-def longest_prefix(paths: Mapping[str, T], path: str) -> T | None:
-    """Return what is at the longest path that is this one or is above it, by whole segments."""
-    depth = max(map(str.count, paths, repeat("/")), default=0)
-    segments = path.split("/", depth + 1)[: depth + 1]
-    above = ("/".join(segments[:end]) for end in range(len(segments), 1, -1))
-    return next((paths[prefix] for prefix in above if prefix in paths), None)
+def read_list(
+    read: Callable[[str], str], example: str, is_needed: bool, value: Any
+) -> tuple[str, ...]:
+    """Return the items of a list, or of a text separated by commas or spaces, each once."""
+    items = value.replace(",", " ").split() if isinstance(value, str) else value
+    if items is None:
+        items = []
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"write a list such as {example}, not {show(value)}")
+    if is_needed and not items:
+        raise ValueError(f"write at least one, such as {example}")
+    found: dict[str, str] = {}
+    for item in map(read, items):
+        found.setdefault(item.lower(), item)
+    return tuple(found.values())
+
+
+def read_method(item: str) -> str:
+    name = item.upper()
+    if not TOKEN.fullmatch(name) or "*" in name or name == "ANY":
+        raise ValueError(f"write methods by name, such as GET, POST, not {show(item)}")
+    slips = [] if name in METHODS else get_close_matches(name, METHODS, n=1, cutoff=0.7)
+    if slips:
+        raise ValueError(f"write {slips[0]}, not {show(item)}")
+    return name
+
+
+def read_header(item: str) -> str:
+    if item.lower() in ("any", "*"):
+        return "*"
+    if not TOKEN.fullmatch(item) or "*" in item:
+        raise ValueError(f"write the name of a header, such as X-Request-ID, not {show(item)}")
+    return item
+
+
+def read_bool(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError(f"write true or false, not {show(value)}")
+    return value
+
+
+def read_seconds(value: Any) -> int:
+    if type(value) is not int or not -1 <= value <= 86400:
+        raise ValueError(f"write a number of seconds from -1 to 86400, not {show(value)}")
+    return value
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "origins": partial(read_list, read_origin, "https://app.example.com", True),
+    "methods": partial(read_list, read_method, "GET, POST", True),
+    "supports_credentials": read_bool,
+    "allow_headers": partial(read_list, read_header, "Content-Type", False),
+    "expose_headers": partial(read_list, read_header, "X-Request-ID", False),
+    "max_age": read_seconds,
+    "protection": read_bool,
+}
