@@ -125,7 +125,7 @@ class Policy:
     allow_headers: tuple[str, ...]
     expose_headers: tuple[str, ...]
     max_age: int
-    protection: bool
+    protection: bool = True
     paths: "Mapping[str, Policy]" = field(default_factory=dict)
 
     @cached_property

@@ -1,6 +1,7 @@
-"""The two readers of the table of rules: the prompt's, in Jinja, and the one at the app's start.
+"""The two readers of the table of rules: the prompt's, in Jinja, and that of whycors.
 
-They agree on every item, but for what rows cannot say: `left_to_start` names those kinds.
+They agree on every item, but for what rows cannot say: `left_to_start` names those kinds. What
+is called the start here is whycors' reader; the app's own is stricter.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any
 
 from copier._main import Worker
 
-from app.cors import Policy, PolicyError, origins, parse, rules
+from whycors import origins, policies, rules
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -23,7 +24,7 @@ Listed = tuple[tuple[str, ...], list[str]]  # the canonical items, and what is w
 def includes(*names: str) -> list[Any]:
     """Return the macros of includes/, in the environment that Copier makes for them."""
     with TemporaryDirectory() as folder:
-        for path in ("copier.yml", "includes", "template/app/cors/rules.tsv"):
+        for path in ("copier.yml", "includes", "whycors/rules.tsv"):
             (Path(folder) / path).parent.mkdir(parents=True, exist_ok=True)
             copy: Callable[..., Any] = shutil.copytree if path == "includes" else shutil.copy
             copy(ROOT / path, Path(folder) / path)
@@ -35,10 +36,10 @@ READ, PROBLEMS = includes("read", "problems")
 
 # A section of cases.yml with the table's kind, how the start reads a list, and its example.
 SECTIONS: dict[str, tuple[str, Callable[[Any], Listed], str]] = {
-    "origins": ("origin", parse.parse_origins, "https://app.example.com"),
-    "methods": ("method", parse.parse_methods, "GET, POST"),
-    "allowed_headers": ("allowed header", parse.parse_allow_headers, "Content-Type"),
-    "exposed_headers": ("exposed header", parse.parse_expose_headers, "X-Request-ID"),
+    "origins": ("origin", policies.parse_origins, "https://app.example.com"),
+    "methods": ("method", policies.parse_methods, "GET, POST"),
+    "allowed_headers": ("allowed header", policies.parse_allow_headers, "Content-Type"),
+    "exposed_headers": ("exposed header", policies.parse_expose_headers, "X-Request-ID"),
 }
 
 
@@ -108,11 +109,11 @@ DEFAULTS = {
     "allowed_headers": "Content-Type, Authorization",
     "exposed_headers": "X-Request-ID",
 }
-SETTINGS_OF = {
-    "frontend_origins": "CORS_ORIGINS",
-    "allow_credentials": "CORS_SUPPORTS_CREDENTIALS",
-    "allowed_headers": "CORS_ALLOW_HEADERS",
-    "exposed_headers": "CORS_EXPOSE_HEADERS",
+PARTS = {
+    "frontend_origins": "origins",
+    "allow_credentials": "supports_credentials",
+    "allowed_headers": "allow_headers",
+    "exposed_headers": "expose_headers",
 }
 
 
@@ -125,10 +126,10 @@ def read_policy(changes: dict[str, Any]) -> list[str]:
 
 
 def problems_at_start(answers: dict[str, Any]) -> list[str]:
-    config = {SETTINGS_OF[name]: answer for name, answer in answers.items()}
+    parts = {PARTS[name]: answer for name, answer in answers.items()}
     try:
-        Policy.from_config({**config, "CORS_METHODS": "GET, PUT", "CORS_MAX_AGE": 600})
-    except PolicyError as error:
+        policies.checked({**parts, "methods": "GET, PUT", "max_age": 600})
+    except policies.PolicyError as error:
         return error.problems
     return []
 
