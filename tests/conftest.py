@@ -220,6 +220,15 @@ def probe(template: Path) -> "Iterator[Probe]":
         yield probe
 
 
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variable by which Python finds whycors as it is installed, with its entry point."""
+    folder = tmp_path_factory.mktemp("installed")
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*uv, f"--python={sys.executable}", f"--target={folder}", ROOT], check=True)
+    return {"PYTHONPATH": str(folder)}
+
+
 @pytest.fixture(scope="module")
 def cors(project: Path) -> "Iterator[Commands]":
     """`flask cors` in the project of a module."""

@@ -105,6 +105,6 @@ def path_lines(paths: dict[str, dict[str, Any]], own: dict[str, list[str]]) -> I
 
 
 def in_one_line(value: Any) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, (list, tuple)):
         return ", ".join(value) or "none"
     return str(value).lower() if isinstance(value, bool) or value is None else str(value)

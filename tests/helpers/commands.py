@@ -1,6 +1,7 @@
 """Runs many `flask cors` commands of a rendered project in one process, each in a new app."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,14 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Reads a command a line, and answers with a line. The app is made as in dev.py, but by a config.
+from conftest import ROOT
+
+# Reads a command a line, and answers with a line. The app is made by a config, and gets the
+# commands as an app's own: `installed` in tests/whycors has them as users do.
 # Hosts under .invalid have no address, whatever the machine's resolver makes of them, and those
 # under .test and .local have this machine's. A command that hangs ends the process. By
 # `color=True`, escape sequences come through as on a terminal.
 DRIVER = """
 import json, os, signal, socket, sys
-import corscheck
 from app import create_app
+from whycors.commands import commands
 
 look_up = socket.getaddrinfo
 
@@ -33,7 +37,7 @@ for line in sys.stdin:
     signal.alarm(60)
     os.environ.update(variables)
     app = create_app(config)
-    app.cli.add_command(corscheck.commands)
+    app.cli.add_command(commands)
     result = app.test_cli_runner().invoke(args=["cors", *arguments], color=True)
     signal.alarm(0)
     for name in variables:
@@ -88,6 +92,7 @@ def running_commands(project: Path) -> Iterator[Commands]:
     with subprocess.Popen(
         [sys.executable, "-c", DRIVER],
         cwd=project,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -154,29 +154,32 @@ def test_show_names_the_other_origin_of_the_same_app(cors: Commands) -> None:
     assert result.line("Note: capacitor://localhost:").endswith("https://localhost")
 
 
-def test_flask_in_the_projects_folder(render: Render) -> None:
+def test_flask_in_the_projects_folder(render: Render, installed: dict[str, str]) -> None:
     """It reads .flaskenv and .env; what is wrong with the policy is all that it says then."""
     project = render()
     (project / ".env").write_text("FLASK_CORS_ORIGINS='https://dot.example'\n")
-    result = shell(project, "flask", "cors", "show", "--json", FLASK_CORS_METHODS="GET")
+    result = shell(
+        project, "flask", "cors", "show", "--json", FLASK_CORS_METHODS="GET", **installed
+    )
     assert value_and_source(result, "CORS_ORIGINS") == (
         ["https://dot.example"],
         ".env, FLASK_CORS_ORIGINS",
     )
     assert value_and_source(result, "CORS_METHODS")[1] == "environment, FLASK_CORS_METHODS"
     (project / "outside.py").write_text(
-        "from dev import app\n"
+        "from wsgi import app\n"
         "inside = app.wsgi_app\n"
         "def without_headers(environ, start_response):\n"
         "    return inside(environ, lambda status, headers, *_: start_response(status, []))\n"
         "app.wsgi_app = without_headers\n"
     )
     page = "https://dot.example"
-    explained = shell(project, "flask", "--app", "outside", "cors", "explain", page, "GET", "/")
+    explain = ("flask", "--app", "outside", "cors", "explain", page, "GET", "/")
+    explained = shell(project, *explain, **installed)
     assert explained.exit_code == 1
     assert "1. request: GET http://localhost:8000/" in explained.stdout.splitlines()
     assert explained.line("Why:").startswith("the policy allows this request, but other code")
-    bad = {"FLASK_CORS_ORIGINS": "dot.example", "CORS_METHODS": "GET"}
+    bad = {**installed, "FLASK_CORS_ORIGINS": "dot.example", "CORS_METHODS": "GET"}
     broken = shell(project, "flask", "cors", "show", **bad)
     assert broken.exit_code != 0
     assert "write FLASK_CORS_METHODS, not CORS_METHODS" in broken.stderr
@@ -479,7 +482,7 @@ def test_log_on_standard_error(project: Path) -> None:
         assert line.isprintable() and len(line) < 1000, line
         record = json.loads(line)
         assert record["event"].startswith("CORS: a browser blocks "), line
-        assert (record["level"], record["logger"]) == ("warning", "app.cors.log")
+        assert (record["level"], record["logger"]) == ("warning", "app.cors.gate")
         assert record["time"] and record["id"]
     assert "secret" not in done.stderr
     assert '"/\\nERROR forged\\u001b[2J"' in json.loads(found["newline"])["event"]
