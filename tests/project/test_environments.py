@@ -137,7 +137,7 @@ def test_flask_commands_end_with_the_problem(render: Render, production: Path) -
     project = render()
     for env, told in (
         (BAD_POLICY, [PROBLEM]),
-        ("FLASK_CORS_MAX_AGE=soon\n", ["CORS_MAX_AGE: write 600, not soon: "]),
+        ("FLASK_CORS_MAX_AGE=soon\n", ["CORS_MAX_AGE: write a number of seconds"]),
         ("CORS_ORIGINS=https://a.example\n", ["write FLASK_CORS_ORIGINS, not CORS_ORIGINS: "]),
         ("FLASK_CORS_ORIGINS__0=https://a.example\n", ["write FLASK_CORS_ORIGINS, not "]),
         ("FLASK_CORS_ORIGINS='https://a.example\n", ["write NAME=value in ", "/.env, line 1: "]),
