@@ -1,4 +1,4 @@
-"""Browsers, the judge (corscheck/browser.py) and the policy as it is meant: one verdict."""
+"""Browsers, the judge (whycors/browser.py) and the policy as it is meant: one verdict."""
 
 import json
 from collections import defaultdict
@@ -14,7 +14,7 @@ from conftest import copy
 from servers import gunicorn, render_answers
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 
-from corscheck.browser import (
+from whycors.browser import (
     Block,
     Headers,
     Outcome,
@@ -23,7 +23,7 @@ from corscheck.browser import (
     fetch,
     readable_headers,
 )
-from corscheck.console import sentences
+from whycors.console import sentences
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -24,7 +24,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from corscheck.browser import PageRequest
+from whycors.browser import PageRequest
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

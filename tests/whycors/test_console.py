@@ -1,4 +1,4 @@
-"""corscheck/console.py foretells what each browser's console says, and reads it again."""
+"""whycors/console.py foretells what each browser's console says, and reads it again."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from chromium import RUN, Browser, Certificate, serve
 from engines import FirefoxTab, webkit_console
 from test_browser import GET, PAGE, Scripted, odd_replies, reply
 
-from corscheck.browser import (
+from whycors.browser import (
     Block,
     Headers,
     Outcome,
@@ -22,7 +22,7 @@ from corscheck.browser import (
     fetch,
     normalize_method,
 )
-from corscheck.console import Said, read, sentences
+from whycors.console import Said, read, sentences
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -14,9 +14,9 @@ from proxied import FAULTS, PAGE, SECURE, SECURE_PAGE, Probe, listening
 from servers import free_port
 
 from app.cors import Policy
-from corscheck.browser import Headers, Response
-from corscheck.deployment import NO_ROUTE
-from corscheck.trials import NOT_NEEDED, Place, check_origin, check_plain_http
+from whycors.browser import Headers, Response
+from whycors.deployment import NO_ROUTE
+from whycors.trials import NOT_NEEDED, Place, check_origin, check_plain_http
 
 # The policy of the API that allows credentials (DEPLOYED in tests/helpers/proxied.py).
 CREDENTIALS = {

@@ -252,7 +252,9 @@ def plain(text: str) -> str:
     return " ".join(text.replace("‘", "'").replace("’", "'").split())
 
 
-def test_what_the_text_does_not_name_is_asked_for(cors: Commands, project: Path) -> None:
+def test_what_the_text_does_not_name_is_asked_for(
+    cors: Commands, project: Path, installed: dict[str, str]
+) -> None:
     text = TEXTS["Firefox"]
     two = {"FLASK_CORS_ORIGINS": f"{APP}, https://admin.example.com"}
     result = cors("explain", text, **two)
@@ -265,7 +267,7 @@ def test_what_the_text_does_not_name_is_asked_for(cors: Commands, project: Path)
         sys.executable,
         ["-m", "flask", "cors", "explain"],
         cwd=project,
-        env={**os.environ, **two, "NO_COLOR": "1"},
+        env={**os.environ, **installed, **two, "NO_COLOR": "1"},
         encoding="utf-8",
         timeout=20,
         dimensions=(24, 300),
@@ -293,10 +295,13 @@ def test_what_the_text_does_not_name_is_asked_for(cors: Commands, project: Path)
         (TEXTS["Safari"], ["--method", "PUT"]),
     ],
 )
-def test_standard_input(project: Path, text: str, options: list[str]) -> None:
+def test_standard_input(
+    project: Path, installed: dict[str, str], text: str, options: list[str]
+) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flask", "cors", "explain", *options],
         cwd=project,
+        env={**os.environ, **installed},
         input=text,
         capture_output=True,
         text=True,

@@ -25,9 +25,9 @@ from flask_cors import CORS
 from playwright.sync_api import Locator, Page, expect
 from servers import free_port
 
-import corscheck
 from app import cors, echo, errors, health
-from corscheck.playground import playground
+from whycors.commands import commands
+from whycors.playground import playground
 
 Show = Callable[..., None]
 
@@ -495,7 +495,7 @@ def test_page_is_at_the_first_origin_where_it_can_be(origins: str, expected: str
 def refused(app: Flask, *options: str) -> str:
     """Run the playground where it cannot run, and return what it says."""
     arguments = ["playground", "--no-open", *options]
-    result = app.test_cli_runner().invoke(corscheck.commands, arguments)
+    result = app.test_cli_runner().invoke(commands, arguments)
     assert result.exit_code != 0 and not result.stdout
     return result.stderr
 
@@ -621,7 +621,7 @@ def test_page_needs_nothing_from_elsewhere(tab: Page, show: Show) -> None:
     send(tab, "GET", "/api/echo", credentials=True)
     origins = {tab.evaluate("location.origin"), tab.locator("#api").inner_text()}
     assert {"/".join(url.split("/")[:3]) for url in asked if not url.startswith("data:")} == origins
-    html = (ROOT / "template/corscheck/playground.html").read_text(encoding="utf-8")
+    html = (ROOT / "whycors/playground.html").read_text(encoding="utf-8")
     assert set(re.findall(r"https?://\S+?(?=['\"])", html)) <= {"http://www.w3.org/2000/svg"}
 
 
