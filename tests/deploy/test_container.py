@@ -170,9 +170,13 @@ socket.getaddrinfo = lambda host, *more, **options: look_up("127.0.0.1", *more, 
 
 
 def test_probe_finds_nothing_to_fix(
-    stack: Stack, secure_api: str, certificate: Certificate, tmp_path: Path
+    stack: Stack,
+    secure_api: str,
+    certificate: Certificate,
+    installed: dict[str, str],
+    tmp_path: Path,
 ) -> None:
-    """By the README's command, on the API behind the README's nginx."""
+    """By the README's command, on the API behind the nginx of the docs."""
     (tmp_path / "sitecustomize.py").write_text(RESOLVER)
     (command,) = re.findall(
         r"^FLASK_CORS_ORIGINS.+ flask cors probe .+", read_readme(stack.project), re.MULTILINE
@@ -181,7 +185,7 @@ def test_probe_finds_nothing_to_fix(
         command.replace("https://api.example.com", secure_api),
         stack.project,
         PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        PYTHONPATH=str(tmp_path),
+        PYTHONPATH=f"{tmp_path}:{installed['PYTHONPATH']}",
         SSL_CERT_FILE=str(certificate.authority),
     )
     assert checked.endswith("The deployed API keeps the policy here."), checked
@@ -202,7 +206,7 @@ def is_writable(folder):
     except OSError:
         return False
 programs = "pip gcc cc g++ ld make curl wget git".split()
-modules = "pip ensurepip setuptools pytest mypy ruff corscheck tests dev".split()
+modules = "pip ensurepip setuptools pytest mypy ruff whycors tests".split()
 status = dict(line.split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
 print(json.dumps({
     "user": [os.getuid(), os.getgid()],
