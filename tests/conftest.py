@@ -221,12 +221,18 @@ def probe(template: Path) -> "Iterator[Probe]":
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The variable by which Python finds whycors as it is installed, with its entry point."""
-    folder = tmp_path_factory.mktemp("installed")
+def whycors_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where whycors is installed as its users do, with its entry point."""
+    folder = tmp_path_factory.mktemp("whycors")
     uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps"]
     subprocess.run([*uv, f"--python={sys.executable}", f"--target={folder}", ROOT], check=True)
-    return {"PYTHONPATH": str(folder)}
+    return folder
+
+
+@pytest.fixture
+def installed(whycors_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the Python that a test runs in a project find whycors."""
+    monkeypatch.setenv("PYTHONPATH", str(whycors_folder))
 
 
 @pytest.fixture(scope="module")

@@ -154,13 +154,12 @@ def test_show_names_the_other_origin_of_the_same_app(cors: Commands) -> None:
     assert result.line("Note: capacitor://localhost:").endswith("https://localhost")
 
 
-def test_flask_in_the_projects_folder(render: Render, installed: dict[str, str]) -> None:
+@pytest.mark.usefixtures("installed")
+def test_flask_in_the_projects_folder(render: Render) -> None:
     """It reads .flaskenv and .env; what is wrong with the policy is all that it says then."""
     project = render()
     (project / ".env").write_text("FLASK_CORS_ORIGINS='https://dot.example'\n")
-    result = shell(
-        project, "flask", "cors", "show", "--json", FLASK_CORS_METHODS="GET", **installed
-    )
+    result = shell(project, "flask", "cors", "show", "--json", FLASK_CORS_METHODS="GET")
     assert value_and_source(result, "CORS_ORIGINS") == (
         ["https://dot.example"],
         ".env, FLASK_CORS_ORIGINS",
@@ -174,12 +173,11 @@ def test_flask_in_the_projects_folder(render: Render, installed: dict[str, str])
         "app.wsgi_app = without_headers\n"
     )
     page = "https://dot.example"
-    explain = ("flask", "--app", "outside", "cors", "explain", page, "GET", "/")
-    explained = shell(project, *explain, **installed)
+    explained = shell(project, "flask", "--app", "outside", "cors", "explain", page, "GET", "/")
     assert explained.exit_code == 1
     assert "1. request: GET http://localhost:8000/" in explained.stdout.splitlines()
     assert explained.line("Why:").startswith("the policy allows this request, but other code")
-    bad = {**installed, "FLASK_CORS_ORIGINS": "dot.example", "CORS_METHODS": "GET"}
+    bad = {"FLASK_CORS_ORIGINS": "dot.example", "CORS_METHODS": "GET"}
     broken = shell(project, "flask", "cors", "show", **bad)
     assert broken.exit_code != 0
     assert "write FLASK_CORS_METHODS, not CORS_METHODS" in broken.stderr

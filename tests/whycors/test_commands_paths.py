@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -437,9 +436,10 @@ LOAD = {
 }
 
 
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("shares_site", [True, False])
 def test_session_cookie_of_a_developer_and_of_a_server(
-    template: Path, tmp_path: Path, installed: dict[str, str], shares_site: bool
+    template: Path, tmp_path: Path, shares_site: bool
 ) -> None:
     answers = {"allow_credentials": True, "frontends_share_site": shares_site}
     copy_project(template, tmp_path / "project", {**answers, "frontend_origins": APP})
@@ -448,7 +448,6 @@ def test_session_cookie_of_a_developer_and_of_a_server(
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=tmp_path / "project",
-            env={**os.environ, **installed},
             capture_output=True,
             text=True,
             check=True,

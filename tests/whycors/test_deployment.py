@@ -13,9 +13,9 @@ from commands import Result
 from proxied import FAULTS, PAGE, SECURE, SECURE_PAGE, Probe, listening
 from servers import free_port
 
-from app.cors import Policy
 from whycors.browser import Headers, Response
 from whycors.deployment import NO_ROUTE
+from whycors.policies import Policy, checked
 from whycors.trials import NOT_NEEDED, Place, check_origin, check_plain_http
 
 # The policy of the API that allows credentials (DEPLOYED in tests/helpers/proxied.py).
@@ -263,6 +263,7 @@ class Counting(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.usefixtures("installed")
 def test_long_run_is_bounded_and_shows_its_progress(probe: Probe) -> None:
     origins = ", ".join(f"https://a{number}.example" for number in range(30))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Counting)
@@ -285,18 +286,18 @@ def test_long_run_is_bounded_and_shows_its_progress(probe: Probe) -> None:
 
 
 def test_origins_of_this_machine_are_not_needed_in_production() -> None:
-    policy = Policy.from_config(
+    policy = checked(
         {
-            "CORS_ORIGINS": [
+            "origins": [
                 "http://localhost:5173",
                 "capacitor://localhost",
                 "https://app.example",
             ],
-            "CORS_METHODS": ["GET"],
-            "CORS_SUPPORTS_CREDENTIALS": False,
-            "CORS_ALLOW_HEADERS": [],
-            "CORS_EXPOSE_HEADERS": [],
-            "CORS_MAX_AGE": 600,
+            "methods": ["GET"],
+            "supports_credentials": False,
+            "allow_headers": [],
+            "expose_headers": [],
+            "max_age": 600,
         }
     )
 

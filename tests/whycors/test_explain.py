@@ -252,9 +252,8 @@ def plain(text: str) -> str:
     return " ".join(text.replace("‘", "'").replace("’", "'").split())
 
 
-def test_what_the_text_does_not_name_is_asked_for(
-    cors: Commands, project: Path, installed: dict[str, str]
-) -> None:
+@pytest.mark.usefixtures("installed")
+def test_what_the_text_does_not_name_is_asked_for(cors: Commands, project: Path) -> None:
     text = TEXTS["Firefox"]
     two = {"FLASK_CORS_ORIGINS": f"{APP}, https://admin.example.com"}
     result = cors("explain", text, **two)
@@ -267,7 +266,7 @@ def test_what_the_text_does_not_name_is_asked_for(
         sys.executable,
         ["-m", "flask", "cors", "explain"],
         cwd=project,
-        env={**os.environ, **installed, **two, "NO_COLOR": "1"},
+        env={**os.environ, **two, "NO_COLOR": "1"},
         encoding="utf-8",
         timeout=20,
         dimensions=(24, 300),
@@ -287,6 +286,7 @@ def test_what_the_text_does_not_name_is_asked_for(
     assert at_terminal.exitstatus == 1
 
 
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
     ("text", "options"),
     [
@@ -295,13 +295,10 @@ def test_what_the_text_does_not_name_is_asked_for(
         (TEXTS["Safari"], ["--method", "PUT"]),
     ],
 )
-def test_standard_input(
-    project: Path, installed: dict[str, str], text: str, options: list[str]
-) -> None:
+def test_standard_input(project: Path, text: str, options: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flask", "cors", "explain", *options],
         cwd=project,
-        env={**os.environ, **installed},
         input=text,
         capture_output=True,
         text=True,

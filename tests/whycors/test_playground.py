@@ -517,6 +517,7 @@ def shell(project: Path, command: str) -> None:
     )
 
 
+@pytest.mark.usefixtures("installed")
 def test_no_origin_of_this_machine(render: Render) -> None:
     """What it says to do is done, each command as it is printed."""
     message = refused(make_app(CORS_ORIGINS="https://app.example.com"))
@@ -586,6 +587,7 @@ def test_explains_to_its_own_page_only() -> None:
         assert ask(origin, headers={"Host": "localhost"}).status == 403
 
 
+@pytest.mark.usefixtures("installed")
 def test_flask_run_and_the_playground_of_a_rendered_project(
     tab: Page, render: Render, tmp_path: Path
 ) -> None:
