@@ -173,7 +173,7 @@ def test_probe_finds_nothing_to_fix(
     stack: Stack,
     secure_api: str,
     certificate: Certificate,
-    installed: dict[str, str],
+    whycors_folder: Path,
     tmp_path: Path,
 ) -> None:
     """By the README's command, on the API behind the nginx of the docs."""
@@ -185,7 +185,7 @@ def test_probe_finds_nothing_to_fix(
         command.replace("https://api.example.com", secure_api),
         stack.project,
         PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        PYTHONPATH=f"{tmp_path}:{installed['PYTHONPATH']}",
+        PYTHONPATH=f"{tmp_path}:{whycors_folder}",
         SSL_CERT_FILE=str(certificate.authority),
     )
     assert checked.endswith("The deployed API keeps the policy here."), checked
