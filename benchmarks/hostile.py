@@ -402,7 +402,7 @@ def is_refusal(request: Request, response: Response) -> bool:
     if request.method == "HEAD":
         return True
     problem = json.loads(response.body)
-    reasons = ("the origin is not allowed", "the method is not among ")
+    reasons = ("the origin is not in CORS_", "the method is not in CORS_")
     return (
         response.values("content-length") == [str(len(response.body))]
         and (problem["title"], problem["status"]) == ("Refused by the CORS policy", 403)
