@@ -35,7 +35,7 @@ def info_of(path: str | None) -> "ScriptInfo":
     try:
         from flask.cli import ScriptInfo, load_dotenv
     except ImportError:
-        raise NoPolicy("install whycors beside the app's packages: Flask is not here") from None
+        raise NoPolicy("run this where the app's packages are: Flask is not here") from None
     load_dotenv()
     os.environ["FLASK_RUN_FROM_CLI"] = "true"  # so that an app.run() does nothing
     return ScriptInfo(app_import_path=path or os.environ.get("FLASK_APP"))

@@ -41,7 +41,9 @@ def load() -> click.Command:
     try:
         from .commands import commands
     except Exception as error:  # noqa: BLE001
-        raise click.ClickException(f"install whycors again: {error!r}") from None
+        raise click.ClickException(
+            f"install this again, by the address in .copier-answers.yml: {error!r}"
+        ) from None
     return commands
 
 

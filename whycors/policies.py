@@ -186,7 +186,7 @@ def policy_of(app: "Flask") -> Policy:
     unread = [name for name in (*PARSERS, "paths") if not hasattr(found, name)]
     if unread:
         raise NoPolicy(
-            "install the whycors of the project's own version: here it cannot read"
+            "install this again, by the address in .copier-answers.yml: this version cannot read"
             f' {", ".join(unread)} of app.extensions["cors_policy"]'
         )
     paths = {path: Policy(**parts_of(own)) for path, own in found.paths.items()}

@@ -1,0 +1,221 @@
+"""whycors as it is installed: beside the app, beside any other package, and alone."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from chromium import serve
+from conftest import ROOT, Render, copy, git
+from flask import Flask
+
+APP = "http://localhost:5173"
+
+
+def run(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command, and see that it ends without a traceback."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def flask(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, sys.executable, "-m", "flask", *arguments)
+
+
+@pytest.fixture
+def whycors(whycors_folder: Path, installed: None) -> Path:
+    """The console script, in an environment that has Flask and the app's packages."""
+    return whycors_folder / "bin/whycors"
+
+
+# Other commands of flask
+
+
+@pytest.mark.usefixtures("installed")
+def test_flask_imports_the_entry_point_and_click_alone(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("from flask import Flask\n\napp = Flask(__name__)\n")
+    asks = (
+        "import json, sys; from flask.cli import cli; cli.main(['routes'], standalone_mode=False)"
+    )
+    imported = "print(json.dumps([name for name in sys.modules if name.startswith('whycors')]))"
+    done = run(tmp_path, sys.executable, "-c", f"{asks}; {imported}")
+    assert json.loads(done.stdout.splitlines()[-1]) == ["whycors", "whycors.entry"]
+    before = "import sys, typing, click; before = {*sys.modules}; import whycors.entry"
+    done = run(tmp_path, sys.executable, "-c", f"{before}; print({{*sys.modules}} - before)")
+    assert set(re.findall(r"[\w.]+", done.stdout)) == {"whycors", "whycors.entry"}
+
+
+OWN = """
+import click
+from flask import Flask, current_app
+
+app = Flask(__name__)
+
+@app.cli.{kind}("cors")
+def cors():
+    "The app's own."
+    print("own", current_app.name)
+"""
+SUBCOMMAND = """
+
+@cors.command("show")
+def show():
+    print("own show", current_app.name)
+"""
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_command_or_group_of_the_app_wins(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(OWN.format(kind="command"))
+    assert flask(tmp_path, "cors").stdout == "own app\n"
+    (tmp_path / "app.py").write_text(OWN.format(kind="group") + SUBCOMMAND)
+    assert flask(tmp_path, "cors", "show").stdout.splitlines()[-1] == "own show app"
+    assert "probe" not in flask(tmp_path, "cors", "--help").stdout
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_fault_in_the_package_is_one_line_in_its_own_commands(
+    whycors_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "app.py").write_text("from flask import Flask\n\napp = Flask(__name__)\n")
+    (tmp_path / "publicsuffixlist.py").write_text("raise RuntimeError('broken')\n")
+    assert flask(tmp_path, "routes").returncode == 0
+    broken = flask(tmp_path, "cors", "show")
+    assert broken.returncode == 1
+    (line,) = broken.stderr.splitlines()
+    assert line.startswith("Error: install this again") and "RuntimeError('broken')" in line
+
+
+# The app
+
+
+def test_project_of_3_0_0(tmp_path: Path, whycors: Path) -> None:
+    """It has its own group, and is served with it and without it."""
+    release = git(ROOT, "log", "-n1", "--format=%h", "-S## 3.0.0 ", "--", "CHANGELOG.md")
+    git(ROOT, "clone", "--quiet", "--no-checkout", str(ROOT), str(tmp_path / "template"))
+    project = tmp_path / "project"
+    copy(tmp_path / "template", project, {}, vcs_ref=release)
+    with (project / "app/settings.py").open("a") as settings:
+        settings.write('\nCORS_PATHS = {"/api/public/": {"origins": ["any"]}}\n')
+    assert "--app" not in flask(project, "cors", "show", "--help").stdout
+    shown = json.loads(run(project, whycors, "show", "--json").stdout)
+    assert [*shown["own"]] == ["/api/public"]
+    (project / "corscheck").rename(tmp_path / "corscheck")
+    error = run(project, whycors, "show").stderr
+    assert error.startswith("Error: name the app with --app MODULE:NAME") and "corscheck" in error
+    explain = ("explain", "--app", "wsgi", "http://localhost:3000", "PUT", "/api/echo")
+    blocked = run(project, whycors, *explain)
+    assert (blocked.returncode, blocked.stderr) == (1, "")
+    assert "-d 'frontend_origins=http://localhost:5173, http://localhost:3000'" in blocked.stdout
+    refused = run(project, whycors, "explain", "--app", "wsgi", "null", "POST", "/api/echo")
+    assert "Refused by the API, before its code ran: the origin is not allowed." in refused.stdout
+
+
+@pytest.mark.parametrize(
+    ("app", "says"),
+    [
+        (
+            "x = 1\nraise RuntimeError('no\\nway')\n",
+            "the app cannot start: RuntimeError: no way (wsgi.py:2)",
+        ),
+        ("import nothing_of_this_name\n", "No module named 'nothing_of_this_name'"),
+        ("app = ]\n", "the app cannot start: SyntaxError"),
+        ("from click import ClickException\nraise ClickException('write this')\n", "write this"),
+        ("x = 1\n", "Failed to find Flask application or factory in module 'wsgi'"),
+        (
+            "from flask import Flask\napp = Flask('shop')\n",
+            'the app shop has no app.extensions["cors_policy"]',
+        ),
+        (
+            "from flask import Flask\napp = Flask('shop')\n"
+            "app.extensions['cors_policy'] = dict(origins=('*',))\n",
+            "this version cannot read origins, methods, ",
+        ),
+    ],
+)
+def test_app_that_cannot_be_read_gets_one_line(
+    tmp_path: Path, whycors: Path, app: str, says: str
+) -> None:
+    (tmp_path / "wsgi.py").write_text(app)
+    for command in (
+        [sys.executable, "-m", "flask", "cors", "show"],
+        [whycors, "show"],
+        [whycors, "explain", APP, "GET", "/"],
+        [whycors, "probe", "http://localhost:1"],
+    ):
+        done = run(tmp_path, *command)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("Error: ") and says in line
+
+
+def test_app_is_found_by_its_name(render: Render, whycors: Path, tmp_path: Path) -> None:
+    project = render()
+    for name in ("wsgi", "wsgi:app", "app:create_app"):
+        done = run(project, whycors, "explain", "--app", name, APP, "GET", "/api/echo")
+        assert done.returncode == 0, done
+        assert done.stdout.endswith("Allowed: the page may read the response.\n")
+    assert run(project, whycors, "--help").stdout.startswith("Usage: whycors ")
+
+
+# Alone
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The console script in an environment of its own, with what it says that it needs."""
+    folder = tmp_path_factory.mktemp("alone")
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "--quiet", f"--python={sys.executable}", folder], check=True)
+    install = [*uv, "pip", "install", "--quiet", f"--python={folder}/bin/python", ROOT]
+    subprocess.run(install, check=True)
+    return folder / "bin/whycors"
+
+
+def test_probe_without_an_app(alone: Path, tmp_path: Path) -> None:
+    """It judges one request; what needs the policy says so."""
+    other = Flask("other", static_folder=None)
+    other.add_url_rule("/", "named", lambda: ("", {"Access-Control-Allow-Origin": APP}))
+    other.add_url_rule("/none", "none", lambda: "")
+    with serve(other) as port:
+        url = f"http://localhost:{port}/"
+        allowed = run(tmp_path, alone, "probe", url, APP, "GET")
+        assert allowed.returncode == 0, allowed
+        assert "Allowed: the page may read the response." in allowed.stdout.splitlines()
+        assert "Warning: the response lacks Vary: Origin" in allowed.stdout
+        blocked = run(tmp_path, alone, "probe", f"{url}none", APP, "GET")
+        assert blocked.returncode == 1
+        assert "Why: what answers there does not allow this: " in blocked.stdout
+        for done in (allowed, blocked):
+            (note,) = done.stderr.splitlines()
+            assert note.startswith("There is no policy here to compare with: ")
+        whole = run(tmp_path, alone, "probe", url)
+    for done in (
+        whole,
+        run(tmp_path, alone, "show"),
+        run(tmp_path, alone, "explain", APP, "GET", "/"),
+    ):
+        assert done.returncode == 1
+        assert done.stderr == "Error: run this where the app's packages are: Flask is not here\n"
+
+
+# Its name
+
+
+BARE = re.compile(
+    r"\b(?:install|add|run|uvx|--with|--from)\s+(?:-\S+\s+)*[\"'`]?whycors\b(?![/\[\]])"
+)
+
+
+def test_nothing_tells_anybody_to_install_it_by_its_bare_name() -> None:
+    """Nobody has registered the name: whoever does would be run."""
+    assert BARE.search("uv pip install --upgrade whycors") and BARE.search("`uvx whycors probe`")
+    assert not BARE.search("uvx --from git+https://example.com/repo whycors probe")
+    for name in git(ROOT, "ls-files", "-z").split("\0"):
+        path = ROOT / name
+        if path.is_file() and path != Path(__file__):
+            found = BARE.search(path.read_text(encoding="utf-8", errors="replace"))
+            assert found is None, f"{name}: {found and found[0]}"
