@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from flask import Flask
 
-from corscheck.browser import Headers, Outcome, PageRequest, Response, fetch
+from whycors.browser import Headers, Outcome, PageRequest, Response, fetch
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("\n## Add it to an app you already have\n")[2].partition("\n## ")[0]

@@ -12,8 +12,8 @@ from flask_cors import CORS
 
 from app import cors
 from app.cors import log
-from corscheck.browser import Block, Headers, PageRequest, fetch
-from corscheck.browser import Response as Received
+from whycors.browser import Block, Headers, PageRequest, fetch
+from whycors.browser import Response as Received
 
 ALLOWED = "https://app.example.com"
 STRANGER = "https://evil.example"

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from conftest import ROOT, Render, copy_template
 
-import corscheck
 from app.cors import Policy, PolicyError, environment
 from app.cors.origins import read_origin
 from app.cors.policy import SETTINGS
+from whycors.commands import commands
 
 PAGES = {
     path.name: path.read_text(encoding="utf-8")
@@ -97,7 +97,7 @@ def test_commands_are_the_same_wherever_they_are_written() -> None:
 def test_flask_commands_exist() -> None:
     for text in (*PAGES.values(), PROJECTS):
         for name in re.findall(r"flask cors ([a-z]+)", text):
-            assert name in corscheck.commands.commands, name
+            assert name in commands.commands, name
 
 
 # What is rendered
