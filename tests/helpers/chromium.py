@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs
 
 import trustme
+from conftest import skip
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_pem_x509_certificate
 from playwright.sync_api import ConsoleMessage, Page, sync_playwright
@@ -215,7 +216,7 @@ def chromium(folder: Path, certificate: Certificate) -> Iterator[Chromium]:
     """Start Debian's Chromium, and the servers of its pages, until the block ends."""
     program = shutil.which("chromium")
     if program is None:
-        raise FileNotFoundError("chromium is not installed: apt-get install chromium")
+        skip("install chromium (Debian: apt install chromium)")
     extension = folder / "extension"
     extension.mkdir()
     (extension / "manifest.json").write_text(json.dumps(MANIFEST))
