@@ -1,6 +1,6 @@
 """Make the README's pictures anew, with Debian's Chromium; ports 5173 and 8000 must be free.
 
-pip install --group docs && python docs/make_pictures.py
+pip install . --group docs && python docs/make_pictures.py
 """
 
 import io
