@@ -257,4 +257,4 @@ def test_letters_are_converted_as_chromium_does(ask: Ask) -> None:
 
 
 ANYTHING = [*range(0x80, 0xD800), *range(0xE000, 0x20000)]
-TABLE = (ROOT / "template/app/cors/rules.tsv").read_text(encoding="utf-8")
+TABLE = (ROOT / "whycors/rules.tsv").read_text(encoding="utf-8")

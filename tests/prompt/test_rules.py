@@ -1,4 +1,4 @@
-"""The prompt and the app's start read one table: one verdict, one value, one message."""
+"""The prompt and whycors read one table: one verdict, one value, one message."""
 
 import json
 from typing import Any
@@ -202,7 +202,7 @@ def test_credentials_are_allowed_by_no_accident(value: Any) -> None:
     (problem,) = policies.parse_bool(value)[1]
     corrected = "true" if value in ("yes", 1) else "false"
     assert problem.startswith(f"write {corrected}, not ") and problem.isprintable()
-    assert policies.parse_bool(True) == (True, []) and parse.parse_bool(False) == (False, [])
+    assert policies.parse_bool(True) == (True, []) and policies.parse_bool(False) == (False, [])
 
 
 # Policies
