@@ -2,7 +2,6 @@
 
 import json
 import re
-from difflib import get_close_matches
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -12,9 +11,12 @@ from publicsuffixlist import PublicSuffixList
 PORT = r"(?:6553[0-5]|655[0-2]\d|65[0-4]\d\d|6[0-4]\d{3}|[1-5]\d{4}|[1-9]\d{0,3})"
 LABEL = r"[a-z0-9_-]{1,63}"
 WILD_LABEL = r"(?:\*|[a-z0-9_-]*(?:-\*|\*-)[a-z0-9_-]*)"
-HOST = rf"(?:{WILD_LABEL}\.)?{LABEL}(?:\.{LABEL})*|\[[0-9a-f:]+\]"
+HOST = rf"(?:{WILD_LABEL}\.)?{LABEL}(?:\.{LABEL})*|\[[0-9a-f:.]+\]"
 WEB_ORIGIN = re.compile(rf"(https?)://({HOST})(?::({PORT}|\*))?/?", re.ASCII)
 APP_ORIGIN = re.compile(rf"([a-zA-Z][a-zA-Z0-9+.-]+)(://[a-zA-Z0-9._-]+(?::{PORT})?)", re.ASCII)
+
+# Misspelt, or another of the web: not an app's own, such as capacitor.
+OTHER_SCHEME = re.compile("h[htps]{1,7}|[a-z]?h?ttps?|https?[a-z]|wss?|s?ftps?|file")
 
 # Browsers take such a host for an IP address (URL, section 3.5).
 ADDRESS = re.compile(r"\[.*\]|(?:.*\.)?(?:\d+|0x[0-9a-f]*)")
@@ -42,7 +44,7 @@ def read_origin(item: str) -> str:
         raise ValueError(f"write {meant}, not {show(item)}: browsers send no such origin")
     label, _, base = host_of(origin).partition(".")
     registered = "*" in label and (
-        is_registry(base) or "." not in base and not PRIVATE.fullmatch(base)
+        is_shared(base, only_icann=True) or "." not in base and not PRIVATE.fullmatch(base)
     )
     if registered or (label == "*" and is_shared(base)):
         raise ValueError(f"name the domain that is yours in {origin}: {base} is everybody's")
@@ -62,8 +64,7 @@ def canonical(item: str) -> str | None:
         return f"{scheme}://{host}" + (f":{port}" if port and port != default else "")
     if app := APP_ORIGIN.fullmatch(item):
         scheme = app[1].lower()
-        # The frontend's own scheme, such as capacitor, unless a misspelt or another of the web.
-        if scheme in ("ws", "wss", "ftp", "file") or get_close_matches(scheme, ("http", "https")):
+        if OTHER_SCHEME.fullmatch(scheme):
             return None
         return scheme + app[2]
     return None
@@ -102,26 +103,21 @@ def danger(origin: str) -> str | None:
     label, _, base = host.partition(".")
     if origin.startswith("http:") and not LOOPBACK.fullmatch(host):
         return "anyone on the network could act as the user"
-    names_a_netlify_site = base == "netlify.app" and "*--" in label
+    names_a_netlify_site = base == "netlify.app" and re.search(r"\*--[a-z0-9]", label)
     if "*" in label and is_shared(base) and not names_a_netlify_site:
         return f"anyone with a name under {base} could act as the user"
     return None
+
+
+def is_shared(host: str, only_icann: bool = False) -> bool:
+    """Return whether anyone can get a name under a host: co.uk, or (not ICANN's) vercel.app."""
+    return bool(suffixes(only_icann).is_public(host))
 
 
 @cache
 def suffixes(only_icann: bool) -> PublicSuffixList:
     """Return the Public Suffix List, which takes 30 ms to read: only wildcards need it."""
     return PublicSuffixList(accept_unknown=False, only_icann=only_icann)
-
-
-def is_registry(host: str) -> bool:
-    """Return whether registrars sell names under a host, such as co.uk."""
-    return bool(suffixes(only_icann=True).is_public(host))
-
-
-def is_shared(host: str) -> bool:
-    """Return whether anyone can get a name under a host, such as co.uk or vercel.app."""
-    return bool(suffixes(only_icann=False).is_public(host))
 
 
 def pattern(wildcards: list[str]) -> re.Pattern[str]:
