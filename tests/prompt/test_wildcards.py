@@ -160,6 +160,9 @@ def test_start_refuses_wildcards_under_every_suffix() -> None:
     for suffix in rng.sample(listed, 2000):
         host = ".".join([*rng.choice([[], [], ["a"], ["a", "b"]]), suffix])
         anyones, sold = EVERY_SUFFIX.is_public(host), REGISTRIES.is_public(host)
-        for origin, expected in ((f"https://*.{host}", anyones), (f"https://pr-*.{host}:8443", sold)):
+        for origin, expected in (
+            (f"https://*.{host}", anyones),
+            (f"https://pr-*.{host}:8443", sold),
+        ):
             assert (started("origins", origin) is None) == expected, origin
             assert (at_start("origins", origin)[1] is not None) == expected, origin
