@@ -1,4 +1,4 @@
-"""The app for WSGI servers: `gunicorn wsgi:app`. On your machine, `flask run` runs dev.py."""
+"""The app for WSGI servers: `gunicorn wsgi:app`. `flask run` finds it, too."""
 
 from pathlib import Path
 

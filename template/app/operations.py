@@ -9,10 +9,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import IO, Any, cast
+from functools import lru_cache
+from typing import Any
 
 import click
 import flask
@@ -22,24 +23,17 @@ from flask.cli import FlaskGroup
 from flask.helpers import get_debug_flag
 from flask.logging import default_handler
 from structlog.stdlib import ProcessorFormatter, add_logger_name
-from structlog.typing import EventDict
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
+from structlog.typing import EventDict, Processor
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import is_running_from_reloader
-from werkzeug.utils import cached_property
-from werkzeug.wsgi import ClosingIterator, LimitedStream
 
+from app.cors.gate import Environ, Headers, Start
 from app.cors.policy import READERS
-
-Environ = dict[str, Any]
-Headers = list[tuple[str, str]]
-Start = Callable[..., Any]
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-# An id from outside goes into headers and logs.
-is_id = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z").match
 is_host = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(:[0-9]+)?\Z").match
+is_id = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z").match  # it goes into headers and logs
 
 # HSTS is for a whole host: the proxy that has its certificate sends it.
 SECURITY: Headers = [
@@ -63,16 +57,9 @@ def init_app(app: Flask) -> None:
         config.setdefault(name, value)
     if isinstance(hosts := config["TRUSTED_HOSTS"], str):  # from the environment
         config["TRUSTED_HOSTS"] = hosts.replace(",", " ").split()
-    check(config)
-    if serves() and not config["SECRET_KEY"] and (module := user_of_session(app)):
-        raise click.ClickException(
-            "SECRET_KEY: set FLASK_SECRET_KEY, or write it into .env (.env.example says how);"
-            f" tests take it from tests/conftest.py: {module} uses the session, which it signs"
-        )
+    check(app)
     app.logger.removeHandler(default_handler)
     log = Log(config["LOG_LEVEL"], as_text=config["LOG_FORMAT"] == "text")
-    if app.request_class is Flask.request_class:
-        app.request_class = Request
     others = "cross-origin" if config["SESSION_COOKIE_SAMESITE"] == "None" else "same-site"
     app.wsgi_app = Boundary(app.wsgi_app, others, log)  # type: ignore[method-assign]
     # Outside all: the policy, the redirects and the log see what the proxy was asked for.
@@ -83,13 +70,12 @@ def init_app(app: Flask) -> None:
     if serves():
         policy = app.extensions["cors_policy"]
         for own in (policy, *policy.paths.values()):
-            parts = {part: getattr(own, part) for part in ("path", *READERS)}
-            lists = {name: cut(", ".join(it)) for name, it in parts.items() if type(it) is tuple}
-            structlog.get_logger().info("start", **{**parts, **lists})
+            parts = {part: str(getattr(own, part))[:200] for part in ("path", *READERS)}
+            structlog.get_logger().info("start", **parts)
 
 
-def check(config: dict[str, Any]) -> None:
-    hosts = config["TRUSTED_HOSTS"]
+def check(app: Flask) -> None:
+    config, hosts = app.config, app.config["TRUSTED_HOSTS"]
     are_hosts = isinstance(hosts, (list, tuple)) and hosts and all(map(is_host, map(str, hosts)))
     for name, meant, is_right in (
         ("PROXIES", "how many proxies are in front, such as 1", is_count(config["PROXIES"])),
@@ -100,19 +86,18 @@ def check(config: dict[str, Any]) -> None:
     ):
         if not is_right:
             raise click.ClickException(f"{name}: write {meant}, not {config[name]!r}")
+    package = f"{app.import_name.partition('.')[0]}."
+    own = [module for name, module in sys.modules.items() if f"{name}.".startswith(package)]
+    uses_session = any(vars(module).get("session") is flask.session for module in own)
+    if uses_session and not config["SECRET_KEY"] and serves():
+        raise click.ClickException(
+            "SECRET_KEY: set FLASK_SECRET_KEY, or write it into .env (.env.example says how);"
+            " tests take it from tests/conftest.py. It signs the session, which the app uses"
+        )
 
 
 def is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
-
-
-def user_of_session(app: Flask) -> str | None:
-    """Return a module of the app's own that has Flask's session, None if none has."""
-    package = app.import_name.partition(".")[0]
-    for name, module in [*sys.modules.items()]:
-        if name.partition(".")[0] == package and vars(module).get("session") is flask.session:
-            return name
-    return None
 
 
 def serves() -> bool:
@@ -149,7 +134,7 @@ class Boundary:
             request_id = os.urandom(16).hex()
         environ["app.request_id"] = request_id
         current_id.set(request_id)
-        sent: str | None = None
+        sent = ""
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
             """Send the headers: a view's own stay, but for the id, which is that of the log."""
@@ -164,8 +149,8 @@ class Boundary:
                 ours = [header for header in ours if header[0].lower() not in own]
             if "x-request-id" in own:
                 headers = [header for header in headers if header[0].lower() != "x-request-id"]
-            sent_headers = [*headers, *ours, ("X-Request-ID", request_id)]
-            return start_response(status, sent_headers, exc_info)
+            headers = [*headers, *ours, ("X-Request-ID", request_id)]
+            return start_response(status, headers, exc_info)
 
         if not self.log.has_requests:
             return self.app(environ, start)  # type: ignore[no-any-return]
@@ -174,32 +159,44 @@ class Boundary:
             self.log.request(environ, sent, time.perf_counter() - began)
 
         try:
-            return ClosingIterator(self.app(environ, start), log)
+            return Logged(self.app(environ, start), log)
         except Exception:
             log()
             raise
 
 
+class Logged:
+    """The body of a response; the server closes it when it has sent it, or cannot."""
+
+    def __init__(self, body: Iterable[bytes], log: Callable[[], None]) -> None:
+        self.body = body
+        self.log = log
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.body)
+
+    def close(self) -> None:
+        try:
+            if hasattr(self.body, "close"):
+                self.body.close()
+        finally:
+            self.log()
+
+
 class Log:
-    """Makes structlog and logging write alike to standard error: a JSON object a line, or text."""
+    """Makes logging and structlog write alike to standard error: a JSON object a line, or text."""
 
     def __init__(self, level: str, as_text: bool) -> None:
         self.as_text = as_text
         self.has_requests = level in ("DEBUG", "INFO")
-        self.console = structlog.dev.ConsoleRenderer(
-            timestamp_key="time", pad_event_to=0, sort_keys=False, colors=sys.stderr.isatty()
-        )
+        processors: list[Processor] = [
+            ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            lambda _logger, level, event: self.line(level, event),
+        ]
+        formatter = ProcessorFormatter(processors=processors, foreign_pre_chain=[add_logger_name])
         handler = logging.StreamHandler()
-        handler.setFormatter(
-            ProcessorFormatter(
-                foreign_pre_chain=[add_logger_name],
-                processors=[
-                    ProcessorFormatter.remove_processors_meta,
-                    structlog.processors.format_exc_info,
-                    self.render,
-                ],
-            )
-        )
+        handler.setFormatter(formatter)
         structlog.configure(
             processors=[ProcessorFormatter.wrap_for_formatter],
             wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -217,84 +214,68 @@ class Log:
         server.propagate = False  # its banner has several lines, which are for people
         server.addFilter(lambda record: record.levelno > logging.INFO or not record.args)
 
-    def request(self, environ: Environ, status: str | None, seconds: float) -> None:
-        """Write the line of a request, in which no value of a header or query is but the origin's.
+    def request(self, environ: Environ, status: str, seconds: float) -> None:
+        """Write the line of a request. Of its headers and its query, only the origin is in it.
 
-        Not by way of logging, which would take as long as the rest of the request.
+        Not by way of logging, which would take as long as all the rest of the app.
         """
         route = environ.get("cors.route")  # preflights, refusals and what is not found have none
-        path = None if route else environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
-        event: EventDict = {
-            "event": "request",
-            "method": cut(environ["REQUEST_METHOD"]),
-            "route": route and route.rule,
-            "path": cut(path),
-            "status": status and int(status[:3]),
-            "duration": round(seconds * 1000, 3),
-            "client": cut(environ.get("REMOTE_ADDR")),
-            "origin": cut(environ.get("HTTP_ORIGIN")),
-            "cors": environ.get("cors.verdict"),
+        path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
+        line = (TEXT_OF_REQUEST if self.as_text else JSON_OF_REQUEST) % {
+            "time": self.now(),
+            "id": quoted(current_id.get()),
+            "method": quoted(environ["REQUEST_METHOD"]),
+            "target": quoted(route.rule if route else path),
+            "route": quoted(route.rule if route else None),
+            "path": quoted(None if route else path),
+            "status": status[:3] or "null",
+            "duration": f"{seconds * 1000:.3f}",
+            "client": quoted(environ.get("REMOTE_ADDR")),
+            "origin": quoted(environ.get("HTTP_ORIGIN")),
+            "cors": quoted(environ.get("cors.verdict")),
         }
         with suppress(OSError, ValueError):  # the disk is full, or the stream is closed
-            sys.stderr.write(f"{self.render(None, 'info', event)}\n")
+            sys.stderr.write(line)
 
-    def render(self, _logger: Any, level: str, event: EventDict) -> str:
-        now, what = time.time(), event.pop("event")
+    def now(self) -> str:
+        now = time.time()
+        return (
+            time.strftime("%H:%M:%S")
+            if self.as_text
+            else f"{utc(int(now))}.{int(now % 1 * 1000):03}Z"
+        )
+
+    def line(self, level: str, event: EventDict) -> str:
+        """Return a record of logging or structlog as a line."""
+        about = {"time": self.now(), "level": level, "event": event.pop("event")}
         if not self.as_text:
-            at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f"{now % 1:.3f}Z"[1:]
-            start = {"time": at, "level": level, "event": what, "id": current_id.get()}
-            return encode({**start, **event})
-        if what == "request":
-            target = event.pop("route") or event.pop("path")
-            what = (
-                f"{event.pop('method')} {target} {event.pop('status')} {event.pop('duration')} ms"
-            )
-        about = {"event": what, **event, "id": current_id.get()}
-        shown = {name: printable(value) for name, value in about.items() if value is not None}
-        if failure := event.get("exception"):
-            # Indented: a message with a newline in it cannot begin a record.
-            shown["exception"] = "\n".join(f"  {printable(line)}" for line in failure.splitlines())
-        return str(self.console(None, level, {"time": time.strftime("%H:%M:%S"), **shown}))
+            return encode({**about, "id": current_id.get(), **event})
+        failure = event.pop("exception", "").splitlines()
+        words = [*about.values(), *(f"{name}={value}" for name, value in event.items())]
+        lines = [" ".join(map(str, words)), *(f"  {line}" for line in failure)]
+        # No value in it can begin a record, or steer a terminal.
+        return "\n".join(line.encode("unicode_escape").decode() for line in lines)
 
+
+JSON_OF_REQUEST = (
+    '{"time":"%(time)s","level":"info","event":"request","id":%(id)s,"method":%(method)s,'
+    '"route":%(route)s,"path":%(path)s,"status":%(status)s,"duration":%(duration)s,'
+    '"client":%(client)s,"origin":%(origin)s,"cors":%(cors)s}\n'
+)
+TEXT_OF_REQUEST = (
+    "%(time)s info %(method)s %(target)s %(status)s %(duration)s ms"
+    " origin=%(origin)s cors=%(cors)s id=%(id)s\n"
+)
 
 # ASCII only: no character in it ends a line or steers a terminal.
 encode = json.JSONEncoder(default=repr, skipkeys=True, separators=(",", ":")).encode
 
 
-def printable(value: Any) -> Any:
-    is_text = isinstance(value, str) and not value.isprintable()
-    return value.encode("unicode_escape").decode() if is_text else value
+def quoted(text: str | None) -> str:
+    """Return a text as JSON, shortened: a line up to 4096 bytes reaches a pipe in one piece."""
+    return "null" if text is None else json.encoder.encode_basestring_ascii(text[:200])
 
 
-def cut(text: str | None) -> str | None:
-    """Shorten a value: a line up to 4096 bytes is written to a pipe in one piece."""
-    return text and text[:200]
-
-
-class Request(flask.Request):
-    @cached_property
-    def stream(self) -> IO[bytes]:
-        """The body; reading it raises BadRequest or RequestEntityTooLarge."""
-        stream = super().stream
-        if self.content_length is None and isinstance(stream, LimitedStream):
-            whole = WholeStream(self.environ["wsgi.input"], stream.limit, is_max=True)
-            return cast(IO[bytes], whole)
-        return stream
-
-
-class WholeStream(LimitedStream):
-    """A chunked body. Werkzeug would pass as much as the limit allows as if it were the whole."""
-
-    def readinto(self, buffer: Any) -> int | None:
-        try:
-            return super().readinto(buffer)
-        except HTTPException:
-            raise
-        except Exception as error:  # each server has its own
-            raise BadRequest("The body has a malformed chunk.") from error
-
-    def readall(self) -> bytes:
-        body = super().readall()
-        if self.is_exhausted and self._stream.read(1):
-            raise RequestEntityTooLarge
-        return body
+@lru_cache(maxsize=1)
+def utc(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

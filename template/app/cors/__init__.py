@@ -4,7 +4,6 @@ To change what it allows, run `copier update` or set the environment (README.md)
 this folder: do not edit it.
 """
 
-from collections.abc import Iterator
 from contextlib import suppress
 from inspect import isroutine
 from io import StringIO
@@ -25,21 +24,14 @@ __all__ = ["Policy", "PolicyError", "init_app", "load_env"]
 
 def init_app(app: Flask, policy: Policy, flask_cors: CORS) -> None:
     """Put the policy in force; call it last. Raises PolicyError where other code has its own."""
-    for found in other_policies(app):
-        raise PolicyError(f"remove {found}: a path's own policy is in CORS_PATHS (settings.py)")
+    hooks = app.after_request_funcs.items()
+    found = [f"CORS({name or 'app'})" for name, own in hooks if any(map(is_of_flask_cors, own))]
+    views = [name for name, view in app.view_functions.items() if is_of_flask_cors(view)]
+    for what in [*found, *(f"@cross_origin from the view {name}" for name in views)]:
+        raise PolicyError(f"remove {what}: a path's own policy is in CORS_PATHS (settings.py)")
     app.extensions["cors_policy"] = policy
     debugs = bool(app.config["PROPAGATE_EXCEPTIONS"])
     app.wsgi_app = Gate(app.wsgi_app, policy, flask_cors, debugs)  # type: ignore[method-assign]
-
-
-def other_policies(app: Flask) -> Iterator[str]:
-    """Yield where flask-cors is put on the app, a blueprint or a view."""
-    for name, hooks in app.after_request_funcs.items():
-        if any(map(is_of_flask_cors, hooks)):
-            yield f"CORS({name or 'app'})"
-    for endpoint, view in app.view_functions.items():
-        if is_of_flask_cors(view):
-            yield f"@cross_origin from the view {endpoint}"
 
 
 def is_of_flask_cors(function: Any, depth: int = 5) -> bool:

@@ -26,11 +26,7 @@ Start = Callable[..., Any]
 
 logger = logging.getLogger(__name__)
 
-ALLOW_ORIGIN = "Access-Control-Allow-Origin"
 LISTS = {"vary": "Vary", "access-control-expose-headers": "Access-Control-Expose-Headers"}
-
-# A browser sends these without asking first (Fetch, section 2.2.1, "CORS-safelisted method").
-SAFELISTED_METHODS = ("GET", "HEAD", "POST")
 
 # RFC 9110, section 5.5: what no header's value may contain.
 FORBIDDEN = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
@@ -45,33 +41,28 @@ class Answers:
 
     def __init__(self, policy: Policy, path: str, client: FlaskClient) -> None:
         self.policy = policy
-        self.is_public = policy.is_public
-        self.allows_get = policy.allows_method("GET")
-        # What is the same for every origin does not vary.
-        self.to_others: Headers = []
-        if not (policy.is_public and self.allows_get):
-            self.to_others = [("Vary", "Origin")]
-        self.to_request = self.ask(client, "GET", path) + self.to_others
-        self.to_preflight = self.ask(client, "OPTIONS", path) + self.to_others
-
-    def ask(self, client: FlaskClient, method: str, path: str) -> Headers:
-        """Return flask-cors' headers for a page that is allowed, which asks for everything."""
         asked = {
-            "Origin": self.policy.origins[0].replace(":*", ":1").replace("*", "a"),
-            "Access-Control-Request-Method": self.policy.methods[0],
-            "Access-Control-Request-Headers": ", ".join(self.policy.allow_headers),
+            "Origin": policy.origins[0].replace(":*", ":1").replace("*", "a"),
+            "Access-Control-Request-Method": policy.methods[0],
+            "Access-Control-Request-Headers": ", ".join(policy.allow_headers),
         }
-        return [
-            (name, value)
-            for name, value in client.open(path, method=method, headers=asked).headers
-            if name.startswith("Access-Control-") and value != asked["Origin"]
-        ]
+
+        def ask(method: str) -> Headers:
+            answer = client.open(path, method=method, headers=asked).headers
+            ours = [header for header in answer if header[0].startswith("Access-Control-")]
+            return [header for header in ours if header[1] != asked["Origin"]] + self.to_others
+
+        # What is the same for every origin does not vary.
+        is_same = policy.is_public and policy.allows_method("GET")
+        self.to_others: Headers = [] if is_same else [("Vary", "Origin")]
+        self.to_request, self.to_preflight = ask("GET"), ask("OPTIONS")
 
     def named(self, headers: Headers, origin: str | None, allowed: bool) -> Headers:
         """Return headers for a page: only its own origin is named, only if it is allowed."""
         if not allowed:
             return self.to_others
-        return headers if self.is_public else [(ALLOW_ORIGIN, str(origin)), *headers]
+        named = [] if self.policy.is_public else [("Access-Control-Allow-Origin", str(origin))]
+        return named + headers
 
 
 class Gate:
@@ -97,17 +88,23 @@ class Gate:
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
         answers = self.answers_for(environ["PATH_INFO"]) if self.paths else self.answers
         policy, origin = answers.policy, environ.get("HTTP_ORIGIN")
-        method = environ["REQUEST_METHOD"]
         allowed = policy.allows(origin)
-        environ["cors.is_public"] = answers.is_public
-        if method == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ:
+        environ["cors.is_public"] = policy.is_public
+        asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_METHOD")
+        if asked is not None and environ["REQUEST_METHOD"] == "OPTIONS":
             if origin is not None:
                 self.note(environ, blocked_preflight(environ, policy, allowed))
+            # An allowed page is told all that it may do, so that its browser can say what is
+            # missing. These three it does not look up there: only the status can say no.
+            refused = asked in ("GET", "HEAD", "POST") and not policy.allows_method(asked)
             ours = answers.named(answers.to_preflight, origin, allowed)
-            return answer_preflight(environ, start_response, policy, ours)
+            if refused:
+                start_response("403 FORBIDDEN", [*ours, ("Content-Length", "0")])
+            else:
+                start_response("204 NO CONTENT", [*ours])
+            return ()
         ours = answers.named(answers.to_request, origin, allowed)
-        is_plain_get = method == "GET" and answers.allows_get and "HTTP_UPGRADE" not in environ
-        if not is_plain_get and (reason := refusal(environ, policy, allowed)):
+        if reason := refusal(environ, policy, allowed):
             self.note(environ, reason, "refused")
             about = {"title": "Refused by the CORS policy", "status": 403, "detail": reason}
             return problem(environ, start_response, about, ours)
@@ -147,7 +144,7 @@ class Gate:
                 return body
             status, headers = begun
             if forbidden := FORBIDDEN.search("".join([value for _, value in headers])):
-                raise ValueError(f"a header's value contains {forbidden[0]!r}")
+                raise ValueError(f"the value of a header contains {forbidden[0]!r}")
         except Exception:
             # A WebSocket's connection is not ours any more: gunicorn's ends with StopIteration.
             if self.debugs or is_websocket(environ):
@@ -174,21 +171,17 @@ class Gate:
             self.dropped += 1
             return
         self.silent_until = max(self.silent_until, now - SECONDS_OF_A_BURST) + SECONDS_A_LINE
-        dropped, self.dropped = self.dropped, 0
-        logger.warning(
-            "CORS: %s %s from %s: %s%s",
-            "refused" if verdict == "refused" else "a browser blocks",
-            shown(environ),
-            show(environ.get("HTTP_ORIGIN", "another site")),
-            reason,
-            f" (at most {dropped} more lines were dropped)" if dropped else "",
-        )
+        what = "refused" if verdict == "refused" else "a browser blocks"
+        origin = show(environ.get("HTTP_ORIGIN", "another site"))
+        more = f" (at most {self.dropped} more lines were dropped)" if self.dropped else ""
+        self.dropped = 0
+        logger.warning("CORS: %s %s from %s: %s%s", what, shown(environ), origin, reason, more)
 
 
 def stream(body: Iterable[bytes], written: list[bytes], environ: Environ) -> Iterator[bytes]:
     """Yield nothing as soon as the first chunk has been made, then this chunk and the others.
 
-    `written` is what the app wrote instead (PEP 3333, "The write() Callable").
+    `written` is what the app wrote before it (PEP 3333, "The write() Callable").
     """
     begun = False
     try:
@@ -223,22 +216,6 @@ def merged(headers: Headers, ours: Headers, allowed: bool) -> Headers:
     return kept
 
 
-def answer_preflight(
-    environ: Environ, start_response: Start, policy: Policy, headers: Headers
-) -> Iterable[bytes]:
-    """Answer a CORS-preflight request (Fetch, section 3.3.2), on whatever path.
-
-    An allowed page is told all that it may do, so that its browser can say what is missing.
-    Browsers do not check the safelisted methods against the list: only the status can say no.
-    """
-    method = environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]
-    if method in SAFELISTED_METHODS and not policy.allows_method(method):
-        start_response("403 FORBIDDEN", [*headers, ("Content-Length", "0")])
-    else:
-        start_response("204 NO CONTENT", [*headers])
-    return ()
-
-
 def refusal(environ: Environ, policy: Policy, allowed: bool) -> str | None:
     """Return why a request is refused, None if it is not.
 
@@ -248,50 +225,42 @@ def refusal(environ: Environ, policy: Policy, allowed: bool) -> str | None:
     if not policy.protection:
         return None
     method = environ["REQUEST_METHOD"]
+    permitted = allowed and policy.allows_method(method)
     if method in ("GET", "HEAD", "OPTIONS"):
-        if is_websocket(environ):
-            return None if allowed or not is_foreign(environ) else not_allowed(policy)
-        # These only read. No other page sees the answer, and links and images send no Origin.
-        is_fetch = environ.get("HTTP_SEC_FETCH_MODE", "cors") == "cors"
-        if not allowed or not is_fetch or "HTTP_ORIGIN" not in environ:
-            return None
-    if (allowed and policy.allows_method(method)) or not is_foreign(environ):
+        # These only read: no other page sees the answer, and links and images send no Origin.
+        is_fetch = environ.get("HTTP_SEC_FETCH_MODE", "cors") == "cors" and "HTTP_ORIGIN" in environ
+        permitted = allowed if is_websocket(environ) else permitted or not allowed or not is_fetch
+    if permitted or not is_foreign(environ):
         return None
-    return not_listed(policy) if allowed else not_allowed(policy)
+    part, what = ("methods", "the method") if allowed else ("origins", "the origin")
+    return not_in(policy, part, what)
 
 
 def blocked_preflight(environ: Environ, policy: Policy, allowed: bool) -> str | None:
     """Return why a browser will not send the request that a preflight asks about."""
     if not allowed:
-        return not_allowed(policy)
+        return not_in(policy, "origins", "the origin")
     if not policy.allows_method(environ["HTTP_ACCESS_CONTROL_REQUEST_METHOD"]):
-        return not_listed(policy)
-    names = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")[:4096].split(",")
-    for name in filter(None, (name.strip(" \t") for name in names)):
-        if not policy.allows_header(name):
-            return f"the header {show(name)} is not in {listed(policy, 'allow_headers')}"
+        return not_in(policy, "methods", "the method")
+    for name in environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "")[:4096].split(","):
+        name = name.strip(" \t")
+        if name and not policy.allows_header(name):
+            return not_in(policy, "allow_headers", f"the header {show(name)}")
     return None
 
 
 def blocked_request(environ: Environ, policy: Policy, allowed: bool) -> str | None:
     """Return why a browser will withhold the response from the page."""
     if not allowed:
-        return not_allowed(policy)
+        return not_in(policy, "origins", "the origin")
     if "HTTP_COOKIE" in environ and not policy.supports_credentials:
         return f"it has cookies, and {setting('supports_credentials', policy.path)} is false"
     return None
 
 
-def not_allowed(policy: Policy) -> str:
-    return f"the origin is not in {setting('origins', policy.path)}"
-
-
-def not_listed(policy: Policy) -> str:
-    return f"the method is not in {listed(policy, 'methods')}"
-
-
-def listed(policy: Policy, part: str) -> str:
-    return f"{setting(part, policy.path)}: {', '.join(getattr(policy, part))}"
+def not_in(policy: Policy, part: str, what: str) -> str:
+    listed = "" if part == "origins" else f": {', '.join(getattr(policy, part))}"
+    return f"{what} is not in {setting(part, policy.path)}{listed}"
 
 
 def is_websocket(environ: Environ) -> bool:
@@ -305,15 +274,12 @@ def is_foreign(environ: Environ) -> bool:
     Browsers say so to https and localhost. Elsewhere the origin's host and port are compared with
     the request's; the scheme is not, since a proxy may hide it.
     """
-    site = environ.get("HTTP_SEC_FETCH_SITE")
-    if site is not None:
+    if (site := environ.get("HTTP_SEC_FETCH_SITE")) is not None:
         return site not in ("same-origin", "none")
-    origin, host = environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST", "")
-    return origin is not None and bare(origin.partition("://")[2]) != bare(host)
-
-
-def bare(host: str) -> str:
-    return host.lower().removesuffix(":443").removesuffix(":80")
+    if (origin := environ.get("HTTP_ORIGIN")) is None:
+        return False
+    hosts = (origin.partition("://")[2], environ.get("HTTP_HOST", ""))
+    return len({re.sub(r":(?:80|443)\Z", "", host.lower()) for host in hosts}) > 1
 
 
 def shown(environ: Environ) -> str:

@@ -5,9 +5,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
-from urllib.parse import unquote
 
 from click import ClickException
 
@@ -16,6 +15,7 @@ from .origins import danger, pattern, read_origin, show
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 # RFC 9110, section 5.6.2: what the name of a method or a header is made of.
+PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[^/<>{}*?#%]+)+/?")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -26,9 +26,9 @@ class PolicyError(ClickException, ValueError):
     """
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Policy:
-    """Which pages on other origins may do what with this API.
+    """Which pages on other origins may do what with this API. Raises PolicyError.
 
     `origins` holds exact origins and wildcards, or `*` alone; `max_age` is in seconds. `paths`
     holds the policies of paths, the longest first; `path` is where this one applies.
@@ -51,7 +51,7 @@ class Policy:
             raise PolicyError(f"write {meant}, not {name}: nothing reads that name")
         given = {part: config.get(setting(part)) for part in READERS}
         given["protection"] = config.get("CORS_PROTECTION", True)
-        policy = cls(**read_parts(given)).checked()
+        policy = cls(**read_parts(given))
         own = config.get("CORS_PATHS") or {}
         if not isinstance(own, dict):
             example = '{"/api/public": {"origins": ["any"], "methods": ["GET"]}}'
@@ -64,30 +64,29 @@ class Policy:
 
     def below(self, path: str, parts: Any) -> "Policy":
         """Return the policy of a path: `parts`, and what they leave out from this one."""
-        if not isinstance(parts, dict):
-            example = '{"methods": ["GET"]}'
-            raise PolicyError(f"CORS_PATHS[{path!r}]: write {example}, not {show(parts)}")
-        for name in parts:
-            if name not in READERS:
-                meant = closest(str(name), READERS)
-                raise PolicyError(f"CORS_PATHS[{path!r}]: write {meant}, not {show(name)}")
+        if not isinstance(parts, dict) or not READERS.keys() >= parts.keys():
+            meant = f"a dict of some of {', '.join(READERS)}"
+            raise PolicyError(f"CORS_PATHS[{path!r}]: write {meant}, not {show(parts)}")
         values = read_parts(parts, path)
         if values.get("origins") == ("*",):
             values.setdefault("supports_credentials", False)
-        return replace(self, path=path, **values).checked()
+        return replace(self, path=path, **values)
 
-    def checked(self) -> "Policy":
-        """Return this policy if its parts fit together (Fetch, section 3.3.5)."""
-        if "*" in self.origins and len(self.origins) > 1:
+    def __post_init__(self) -> None:
+        """Check what no part shows by itself (Fetch, section 3.3.5)."""
+        self.is_public = self.origins == ("*",)
+        self.exact = frozenset(origin for origin in self.origins if "*" not in origin)
+        if "*" in self.origins and not self.is_public:
             raise self.wrong("origins", "write any alone, or remove it: it is every origin")
-        if self.supports_credentials:
-            for origin in self.origins:
-                if who := danger(origin):
-                    raise self.wrong("origins", f"remove {origin}: with credentials, {who}")
-            for part in ("allow_headers", "expose_headers"):
-                if "*" in getattr(self, part):
-                    raise self.wrong(part, "write names: with credentials, * is no wildcard")
-        return self
+        self.wildcards = pattern([it for it in self.origins if "*" in it and it != "*"])
+        if not self.supports_credentials:
+            return
+        for origin in self.origins:
+            if who := danger(origin):
+                raise self.wrong("origins", f"remove {origin}: with credentials, {who}")
+        for part in ("allow_headers", "expose_headers"):
+            if "*" in getattr(self, part):
+                raise self.wrong(part, "write names: with credentials, * is no wildcard")
 
     def wrong(self, part: str, advice: str) -> PolicyError:
         return PolicyError(f"{setting(part, self.path)}: {advice}")
@@ -96,32 +95,16 @@ class Policy:
         """Return whether a page on this origin may read the API's answers."""
         if origin is None or self.is_public:
             return self.is_public
-        return origin in self._exact or self._wildcards.match(origin) is not None
+        return origin in self.exact or self.wildcards.match(origin) is not None
 
     def allows_method(self, method: str) -> bool:
         """Return whether an allowed page may use a method. What GET may, HEAD may."""
         return method in self.methods or (method == "HEAD" and "GET" in self.methods)
 
     def allows_header(self, name: str) -> bool:
-        """Return whether an allowed page may set a header.
-
-        A `*` does not stand for Authorization (Fetch, section 2.2.2).
-        """
+        """Return whether it may set a header. `*` is not Authorization (Fetch, section 2.2.2)."""
         name, names = name.lower(), [allowed.lower() for allowed in self.allow_headers]
         return name in names or ("*" in names and name != "authorization")
-
-    @cached_property
-    def is_public(self) -> bool:
-        """Whether pages on every origin are allowed."""
-        return self.origins == ("*",)
-
-    @cached_property
-    def _exact(self) -> frozenset[str]:
-        return frozenset(origin for origin in self.origins if "*" not in origin)
-
-    @cached_property
-    def _wildcards(self) -> re.Pattern[str]:
-        return pattern([origin for origin in self.origins if "*" in origin and origin != "*"])
 
     def flask_cors_options(self) -> dict[str, Any]:
         """Return the policy, that of its paths too, as keyword arguments for `flask_cors.CORS`."""
@@ -129,9 +112,10 @@ class Policy:
             each = {rf"{re.escape(path)}(?:/|\Z)": policy for path, policy in self.paths.items()}
             each["/"] = replace(self, paths={})
             return {"resources": {path: each[path].flask_cors_options() for path in each}}
+        exact = [exactly(origin) if "[" in origin else origin for origin in self.exact]
         # To flask-cors, a text with a bracket, a $ or a * in it is a pattern: give it patterns.
         return {
-            "origins": "*" if self.is_public else [*map(exactly, self._exact), self._wildcards],
+            "origins": "*" if self.is_public else [*exact, self.wildcards],
             "methods": list(self.methods),
             "supports_credentials": self.supports_credentials,
             "allow_headers": [exactly(name) for name in self.allow_headers],
@@ -157,13 +141,9 @@ def setting(part: str, path: str = "") -> str:
     return f"CORS_PATHS[{path!r}][{part!r}]" if path else f"CORS_{part.upper()}"
 
 
-def closest(name: str, names: Mapping[str, Any]) -> str:
-    return (get_close_matches(name, names, n=1) or [f"one of {', '.join(names)}"])[0]
-
-
 def misspelt(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return each variable and setting meant for the policy that misses it, and what was meant."""
-    settings = {setting(part): part for part in (*READERS, "paths")}
+    settings = [setting(part) for part in (*READERS, "paths")]
     variables = [f"FLASK_{name}" for name in settings]
     found = []
     for name in sorted(os.environ):
@@ -172,18 +152,14 @@ def misspelt(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         if plain.startswith("CORS_") and close and name not in variables:
             found.append((name, close[0]))
     unread = [name for name in config if name.startswith("CORS_") and name not in settings]
-    return found + [(name, closest(name, settings)) for name in unread]
+    return found + [(it, get_close_matches(it, settings, cutoff=0)[0]) for it in unread]
 
 
 def read_path(path: Any) -> str:
     """Return the start of paths without a slash at its end. Raises PolicyError."""
-    example = "the start of a path, such as /api/public"
-    if not isinstance(path, str) or not re.fullmatch(
-        r"(?:/(?!\.\.?(?:/|\Z))[^/<>{}*?#]+)+/?", path
-    ):
+    if not isinstance(path, str) or not PATH.fullmatch(path):
+        example = "the start of a path, decoded, such as /api/public"
         raise PolicyError(f"CORS_PATHS: write {example}, not {show(path)}")
-    if unquote(path) != path:
-        raise PolicyError(f"CORS_PATHS: write {unquote(path)}, not {path}: paths are decoded")
     return path.rstrip("/")
 
 
