@@ -21,10 +21,10 @@ graceful_timeout = 30
 keepalive = 5
 
 # In bytes. A longer request line is answered with 414; a longer header, or one more, with 431.
-# nginx has about the same limits, and so has `flask run`, by dev.py.
+# nginx has about the same limits.
 limit_request_line = 8190
 limit_request_field_size = 8190
-limit_request_fields = 99  # as many as `flask run` takes
+limit_request_fields = 99
 
 # Write nothing to a disk: it may be read-only.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
