@@ -4,11 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from chromium import serve
-from conftest import ROOT, Render, copy, git
+from conftest import ROOT, Render, copy, git, run_python
 from flask import Flask
 
 APP = "http://localhost:5173"
@@ -195,7 +196,22 @@ def test_probe_without_an_app(alone: Path, tmp_path: Path) -> None:
         assert done.stderr == "Error: run this where the app's packages are: Flask is not here\n"
 
 
-# Its name
+# Its text
+
+
+def test_types(tmp_path: Path) -> None:
+    run_python(ROOT, "-m", "mypy", "--strict", f"--cache-dir={tmp_path}", "whycors")
+
+
+def test_nothing_in_it_is_unused() -> None:
+    """Each function, class and constant is named once more, but for what a decorator takes."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "whycors").glob("*.py")]
+    texts.append((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    words = Counter(word for text in texts for word in re.findall(r"\w+", text))
+    names = r"^\n *(?:def|class) (\w+)|^([A-Z]\w*)(?:: .*)? = "
+    found = ["".join(pair) for text in texts for pair in re.findall(names, text, re.MULTILINE)]
+    assert len(found) > 100
+    assert [name for name in found if words[name] == 1] == []
 
 
 BARE = re.compile(
