@@ -8,44 +8,44 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
 
-# What 3.0.0 had: the template's CHANGELOG says what takes its place.
-GONE = re.compile(
-    r"^FLASK_APP=dev\b|^\s*(from|import) (corscheck|dev|pages)\b|\bapp\.(wiring|operations\.\w+)\b"
-    r"|\bapp\.cors\.(environment|headers|log|middleware|parse|protection|rules)\b"
-    r"|^\s*from (\.|app) import .*\bwiring\b"
+# A conflict, and what 3.0.0 had: the template's CHANGELOG says what takes its place.
+CONFLICT = r"^<{7}( |$)"
+GONE = (
+    r"^FLASK_APP=dev|^ *from (\.|app) import .*wiring|^ *(from|import) (corscheck|dev|pages"
+    r"|app\.wiring|app\.operations\.[a-z]+|app\.cors\.([^gop]|p[^o])[a-z]+)( |\.|$)"
 )
-
 RELOCK = "\n    uv pip compile --universal --generate-hashes --python-version=3.11"
 
 
 def git(command: str) -> list[str]:
     """Return the lines that git prints of the whole project, none without git."""
-    command = f"git -c core.quotePath=false {command} -- :/"
+    command = f"git -c core.quotePath=false {command}"
     result = subprocess.run(command, check=False, shell=True, cwd=PROJECT, capture_output=True)
     return result.stdout.decode(errors="replace").splitlines()
 
 
 def unmerged() -> Iterator[str]:
-    for conflict in git('grep --untracked -InE "^<{7}( |$)"'):
-        place = ":".join(conflict.split(":")[:2])
-        yield f"{place}: merge the two versions, and delete the lines <<<<<<<, ======= and >>>>>>>"
-    for name in git("ls-files --cached --others --exclude-standard"):
-        path = PROJECT / name
-        if path.suffix == ".rej":
-            yield f"{name}: make this edit of yours by hand, then delete the file"
-        elif path.is_file() and (path.suffix == ".py" or path.name == ".flaskenv"):
-            for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-                if GONE.search(line):
-                    yield f"{name}:{number}: change this line, which needs what is gone: {line}"
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-    needed = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
-    locked = (PROJECT / "requirements-dev.txt").read_text(encoding="utf-8")
-    for package in (re.split(r"[^\w.-]", each)[0] for each in needed):
-        if f"\n{package.lower()}==" not in locked:
-            first = f"{RELOCK} --output-file=requirements.txt pyproject.toml"
-            second = f"{RELOCK} --group=dev --output-file=requirements-dev.txt pyproject.toml"
-            yield f"the locks lack {package}, which pyproject.toml names: run{first}{second}"
-            break
+    for name in git('ls-files --cached --others --exclude-standard "*.rej"'):
+        yield f"{name}: make this edit of yours by hand, then delete the file"
+    for found in git(f'grep --untracked -InE "{CONFLICT}|{GONE}"'):
+        name, number, line = found.split(":", 2)
+        what = "merge the two versions, and delete the lines <<<<<<<, ======= and >>>>>>>"
+        if not line.startswith("<"):
+            what = f"change this line, which needs what is gone: {line}"
+        yield f"{name}:{number}: {what}"
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))
+    needed = map(plain, project["project"]["dependencies"] + project["dependency-groups"]["dev"])
+    lock = PROJECT / "requirements-dev.txt"
+    locked = {plain(line) for line in lock.read_text("utf-8").splitlines()} if lock.exists() else {}
+    if missing := [name for name in needed if locked and name not in locked]:
+        first = f"{RELOCK} --output-file=requirements.txt pyproject.toml"
+        second = f"{RELOCK} --group=dev --output-file=requirements-dev.txt pyproject.toml"
+        yield f"the locks lack {missing[0]}, which pyproject.toml names: run{first}{second}"
+
+
+def plain(requirement: object) -> str:
+    """Return the package that is required, as an index calls it."""
+    return re.sub("[-_.]+", "-", re.split(r"[^\w.-]", str(requirement))[0]).lower()
 
 
 if places := list(unmerged()):
