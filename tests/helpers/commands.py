@@ -13,7 +13,7 @@ from typing import Any
 from conftest import ROOT
 
 # Reads a command a line, and answers with a line. The app is made by a config, and gets the
-# commands as an app's own: `installed` in tests/whycors has them as users do.
+# commands as its own. By the fixture `installed`, `flask` finds them as it does for users.
 # Hosts under .invalid have no address, whatever the machine's resolver makes of them, and those
 # under .test and .local have this machine's. A command that hangs ends the process. By
 # `color=True`, escape sequences come through as on a terminal.
