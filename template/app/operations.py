@@ -9,9 +9,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -22,8 +23,8 @@ from flask import Flask
 from flask.cli import FlaskGroup
 from flask.helpers import get_debug_flag
 from flask.logging import default_handler
-from structlog.stdlib import ProcessorFormatter, add_logger_name
-from structlog.typing import EventDict, Processor
+from structlog.processors import format_exc_info
+from structlog.stdlib import ProcessorFormatter
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import is_running_from_reloader
 
@@ -134,12 +135,10 @@ class Boundary:
             request_id = os.urandom(16).hex()
         environ["app.request_id"] = request_id
         current_id.set(request_id)
-        sent = ""
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
             """Send the headers: a view's own stay, but for the id, which is that of the log."""
-            nonlocal sent
-            sent = status
+            environ["app.status"] = status[:3]
             own = {name.lower() for name, _ in headers}
             # What a user sees after a log-in is private, and errors pass.
             private = "HTTP_COOKIE" in environ or "HTTP_AUTHORIZATION" in environ
@@ -154,54 +153,41 @@ class Boundary:
 
         if not self.log.has_requests:
             return self.app(environ, start)  # type: ignore[no-any-return]
-
-        def log() -> None:
-            self.log.request(environ, sent, time.perf_counter() - began)
-
         try:
-            return Logged(self.app(environ, start), log)
+            return Logged(self.app(environ, start), self.log, environ, began)
         except Exception:
-            log()
+            self.log.request(environ, began)
             raise
 
 
 class Logged:
     """The body of a response; the server closes it when it has sent it, or cannot."""
 
-    def __init__(self, body: Iterable[bytes], log: Callable[[], None]) -> None:
+    def __init__(self, body: Iterable[bytes], log: "Log", environ: Environ, began: float) -> None:
         self.body = body
-        self.log = log
+        self.about = log, environ, began
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.body)
 
     def close(self) -> None:
+        log, environ, began = self.about
         try:
             if hasattr(self.body, "close"):
                 self.body.close()
         finally:
-            self.log()
+            log.request(environ, began)
 
 
-class Log:
+class Log(logging.Formatter):
     """Makes logging and structlog write alike to standard error: a JSON object a line, or text."""
 
     def __init__(self, level: str, as_text: bool) -> None:
+        super().__init__()
         self.as_text = as_text
         self.has_requests = level in ("DEBUG", "INFO")
-        processors: list[Processor] = [
-            ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            lambda _logger, level, event: self.line(level, event),
-        ]
-        formatter = ProcessorFormatter(processors=processors, foreign_pre_chain=[add_logger_name])
         handler = logging.StreamHandler()
-        handler.setFormatter(formatter)
-        structlog.configure(
-            processors=[ProcessorFormatter.wrap_for_formatter],
-            wrapper_class=structlog.make_filtering_bound_logger(level),
-            logger_factory=structlog.stdlib.LoggerFactory(),
-        )
+        handler.setFormatter(self)
         # The handlers of servers and of migrations would write each line once more. What writes
         # to a file, or collects records for tests, is of another type.
         for name in ("", "gunicorn.error", "_granian", "alembic", "sqlalchemy"):
@@ -213,58 +199,60 @@ class Log:
         server = logging.getLogger("werkzeug")
         server.propagate = False  # its banner has several lines, which are for people
         server.addFilter(lambda record: record.levelno > logging.INFO or not record.args)
+        structlog.configure(
+            processors=[format_exc_info, ProcessorFormatter.wrap_for_formatter],
+            wrapper_class=structlog.make_filtering_bound_logger(level),
+            logger_factory=structlog.stdlib.LoggerFactory(),
+        )
 
-    def request(self, environ: Environ, status: str, seconds: float) -> None:
+    def format(self, record: logging.LogRecord) -> str:
+        event = {"event": record.getMessage(), "logger": record.name}
+        event = {**record.msg} if isinstance(record.msg, dict) else event  # structlog's
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        return self.line(record.levelname.lower(), event)
+
+    def line(self, level: str, event: dict[str, Any]) -> str:
+        what = event.pop("event")
+        if not self.as_text:
+            start = {"time": now(), "level": level, "event": what, "id": current_id.get()}
+            return encode({**start, **event})
+        failure = event.pop("exception", "").splitlines()
+        words = [f"{name}={value}" for name, value in event.items() if value is not None]
+        first = " ".join([f"{datetime.now():%H:%M:%S}", level, str(what), *words])
+        # No value in it can begin a record, or steer a terminal.
+        lines = [first, *(f"  {line}" for line in failure)]
+        return "\n".join(line.encode("unicode_escape").decode() for line in lines)
+
+    def request(self, environ: Environ, began: float) -> None:
         """Write the line of a request. Of its headers and its query, only the origin is in it.
 
         Not by way of logging, which would take as long as all the rest of the app.
         """
         route = environ.get("cors.route")  # preflights, refusals and what is not found have none
         path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")
-        line = (TEXT_OF_REQUEST if self.as_text else JSON_OF_REQUEST) % {
-            "time": self.now(),
-            "id": quoted(current_id.get()),
-            "method": quoted(environ["REQUEST_METHOD"]),
-            "target": quoted(route.rule if route else path),
-            "route": quoted(route.rule if route else None),
-            "path": quoted(None if route else path),
-            "status": status[:3] or "null",
-            "duration": f"{seconds * 1000:.3f}",
-            "client": quoted(environ.get("REMOTE_ADDR")),
-            "origin": quoted(environ.get("HTTP_ORIGIN")),
-            "cors": quoted(environ.get("cors.verdict")),
-        }
+        line = LINE_OF_REQUEST % (
+            now(),
+            quoted(current_id.get()),
+            quoted(environ["REQUEST_METHOD"]),
+            quoted(route.rule if route else None),
+            quoted(None if route else path),
+            environ.get("app.status", "null"),
+            (time.perf_counter() - began) * 1000,
+            quoted(environ.get("REMOTE_ADDR")),
+            quoted(environ.get("HTTP_ORIGIN")),
+            quoted(environ.get("cors.verdict")),
+        )
+        if self.as_text:
+            event = {**json.loads(line), "time": None}
+            line = self.line(event.pop("level"), event) + "\n"
         with suppress(OSError, ValueError):  # the disk is full, or the stream is closed
             sys.stderr.write(line)
 
-    def now(self) -> str:
-        now = time.time()
-        return (
-            time.strftime("%H:%M:%S")
-            if self.as_text
-            else f"{utc(int(now))}.{int(now % 1 * 1000):03}Z"
-        )
 
-    def line(self, level: str, event: EventDict) -> str:
-        """Return a record of logging or structlog as a line."""
-        about = {"time": self.now(), "level": level, "event": event.pop("event")}
-        if not self.as_text:
-            return encode({**about, "id": current_id.get(), **event})
-        failure = event.pop("exception", "").splitlines()
-        words = [*about.values(), *(f"{name}={value}" for name, value in event.items())]
-        lines = [" ".join(map(str, words)), *(f"  {line}" for line in failure)]
-        # No value in it can begin a record, or steer a terminal.
-        return "\n".join(line.encode("unicode_escape").decode() for line in lines)
-
-
-JSON_OF_REQUEST = (
-    '{"time":"%(time)s","level":"info","event":"request","id":%(id)s,"method":%(method)s,'
-    '"route":%(route)s,"path":%(path)s,"status":%(status)s,"duration":%(duration)s,'
-    '"client":%(client)s,"origin":%(origin)s,"cors":%(cors)s}\n'
-)
-TEXT_OF_REQUEST = (
-    "%(time)s info %(method)s %(target)s %(status)s %(duration)s ms"
-    " origin=%(origin)s cors=%(cors)s id=%(id)s\n"
+LINE_OF_REQUEST = (
+    '{"time":"%s","level":"info","event":"request","id":%s,"method":%s,"route":%s,"path":%s,'
+    '"status":%s,"duration":%.3f,"client":%s,"origin":%s,"cors":%s}\n'
 )
 
 # ASCII only: no character in it ends a line or steers a terminal.
@@ -276,6 +264,11 @@ def quoted(text: str | None) -> str:
     return "null" if text is None else json.encoder.encode_basestring_ascii(text[:200])
 
 
+def now() -> str:
+    seconds, millis = divmod(time.time_ns() // 1_000_000, 1000)
+    return f"{utc(seconds)}.{millis:03}Z"
+
+
 @lru_cache(maxsize=1)
-def utc(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+def utc(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
