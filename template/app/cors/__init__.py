@@ -17,7 +17,7 @@ from flask import Flask
 from flask_cors import CORS
 
 from .gate import Gate
-from .policy import Policy, PolicyError
+from .policy import Policy, PolicyError, check_names
 
 __all__ = ["Policy", "PolicyError", "init_app", "load_env"]
 
@@ -67,3 +67,4 @@ def load_env(path: Path) -> None:
             line = binding.original.line + blank.count("\n")
             raise ClickException(f"write NAME=value in {path}, line {line}: it is something else")
     load_dotenv(stream=StringIO(text))
+    check_names({})  # before Flask, which fails at FLASK_CORS_ORIGINS__0

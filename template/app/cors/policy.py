@@ -47,8 +47,7 @@ class Policy:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Policy":
         """Make the policy from an app's config. Raises PolicyError at the first problem."""
-        for name, meant in misspelt(config):
-            raise PolicyError(f"write {meant}, not {name}: nothing reads that name")
+        check_names(config)
         given = {part: config.get(setting(part)) for part in READERS}
         given["protection"] = config.get("CORS_PROTECTION", True)
         policy = cls(**read_parts(given))
@@ -141,8 +140,8 @@ def setting(part: str, path: str = "") -> str:
     return f"CORS_PATHS[{path!r}][{part!r}]" if path else f"CORS_{part.upper()}"
 
 
-def misspelt(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return each variable and setting meant for the policy that misses it, and what was meant."""
+def check_names(config: Mapping[str, Any]) -> None:
+    """Raise PolicyError for a variable or setting that is meant for the policy and misses it."""
     settings = [setting(part) for part in (*READERS, "paths")]
     variables = [f"FLASK_{name}" for name in settings]
     found = []
@@ -152,7 +151,9 @@ def misspelt(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         if plain.startswith("CORS_") and close and name not in variables:
             found.append((name, close[0]))
     unread = [name for name in config if name.startswith("CORS_") and name not in settings]
-    return found + [(it, get_close_matches(it, settings, cutoff=0)[0]) for it in unread]
+    found += [(it, get_close_matches(it, settings, cutoff=0)[0]) for it in unread]
+    for name, meant in found:
+        raise PolicyError(f"write {meant}, not {name}: nothing reads that name")
 
 
 def read_path(path: Any) -> str:
