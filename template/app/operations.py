@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import datetime
@@ -32,7 +32,6 @@ from app.cors.gate import Environ, Headers, Start
 from app.cors.policy import READERS
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
 is_host = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(:[0-9]+)?\Z").match
 is_id = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z").match  # it goes into headers and logs
 
@@ -151,32 +150,11 @@ class Boundary:
             headers = [*headers, *ours, ("X-Request-ID", request_id)]
             return start_response(status, headers, exc_info)
 
-        if not self.log.has_requests:
+        try:
             return self.app(environ, start)  # type: ignore[no-any-return]
-        try:
-            return Logged(self.app(environ, start), self.log, environ, began)
-        except Exception:
-            self.log.request(environ, began)
-            raise
-
-
-class Logged:
-    """The body of a response; the server closes it when it has sent it, or cannot."""
-
-    def __init__(self, body: Iterable[bytes], log: "Log", environ: Environ, began: float) -> None:
-        self.body = body
-        self.about = log, environ, began
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self.body)
-
-    def close(self) -> None:
-        log, environ, began = self.about
-        try:
-            if hasattr(self.body, "close"):
-                self.body.close()
         finally:
-            log.request(environ, began)
+            if self.log.has_requests:
+                self.log.request(environ, began)
 
 
 class Log(logging.Formatter):
@@ -185,7 +163,7 @@ class Log(logging.Formatter):
     def __init__(self, level: str, as_text: bool) -> None:
         super().__init__()
         self.as_text = as_text
-        self.has_requests = level in ("DEBUG", "INFO")
+        self.has_requests = level in ("DEBUG", "INFO") and serves()
         handler = logging.StreamHandler()
         handler.setFormatter(self)
         # The handlers of servers and of migrations would write each line once more. What writes
@@ -227,7 +205,8 @@ class Log(logging.Formatter):
     def request(self, environ: Environ, began: float) -> None:
         """Write the line of a request. Of its headers and its query, only the origin is in it.
 
-        Not by way of logging, which would take as long as all the rest of the app.
+        Not by way of logging, which would take as long as all the rest of the app. It is written
+        when the headers and the first chunk have been made: a stream may go on for hours.
         """
         route = environ.get("cors.route")  # preflights, refusals and what is not found have none
         path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")

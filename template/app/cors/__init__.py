@@ -44,9 +44,8 @@ def is_of_flask_cors(function: Any, depth: int = 5) -> bool:
             parts.append(cell.cell_contents)
     if view_class := getattr(function, "view_class", None):
         parts += [getattr(view_class, name.lower(), None) for name in view_class.methods or ()]
-    return depth > 0 and any(
-        isroutine(part) and is_of_flask_cors(part, depth - 1) for part in parts
-    )
+    inner = filter(isroutine, parts if depth else [])
+    return any(is_of_flask_cors(part, depth - 1) for part in inner)
 
 
 def load_env(path: Path) -> None:
@@ -57,14 +56,12 @@ def load_env(path: Path) -> None:
     """
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-    except UnicodeDecodeError:
-        raise ClickException(f"save {path} as UTF-8: it has another encoding") from None
-    except OSError as error:
-        raise ClickException(f"make {path} readable: {error.strerror}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClickException(f"make {path} a readable file in UTF-8: {error}") from None
     for binding in parse_stream(StringIO(text)):
         if binding.error or (binding.key is not None and binding.value is None):
-            blank = binding.original.string[: -len(binding.original.string.lstrip()) or None]
-            line = binding.original.line + blank.count("\n")
+            before = len(binding.original.string) - len(binding.original.string.lstrip())
+            line = binding.original.line + binding.original.string[:before].count("\n")
             raise ClickException(f"write NAME=value in {path}, line {line}: it is something else")
     load_dotenv(stream=StringIO(text))
     check_names({})  # before Flask, which fails at FLASK_CORS_ORIGINS__0

@@ -106,8 +106,8 @@ class Gate:
         ours = answers.named(answers.to_request, origin, allowed)
         if reason := refusal(environ, policy, allowed):
             self.note(environ, reason, "refused")
-            about = {"title": "Refused by the CORS policy", "status": 403, "detail": reason}
-            return problem(environ, start_response, about, ours)
+            title = "Refused by the CORS policy"
+            return problem(environ, 403, title, reason, ours)(environ, start_response)
         if origin is not None:
             self.note(environ, blocked_request(environ, policy, allowed))
         return self.respond(environ, start_response, ours, allowed)
@@ -150,9 +150,8 @@ class Gate:
             if self.debugs or is_websocket(environ):
                 raise
             logger.exception("%s failed", shown(environ))
-            detail = "The server failed to make a response. Its log says why."
-            about = {"title": "Internal Server Error", "status": 500, "detail": detail}
-            return problem(environ, start_response, about, ours)
+            title, detail = "Internal Server Error", "The server's log says what failed."
+            return problem(environ, 500, title, detail, ours)(environ, start_response)
         start_response(status, merged(headers, ours, allowed))
         sent = True
         return body
@@ -288,12 +287,11 @@ def shown(environ: Environ) -> str:
     return f"{show(method)} {show(environ['PATH_INFO'])}"
 
 
-def problem(
-    environ: Environ, start_response: Start, about: dict[str, Any], ours: Headers
-) -> Iterable[bytes]:
-    """Answer with problem details (RFC 9457), as app/errors.py does."""
+def problem(environ: Environ, status: int, title: str, detail: str, ours: Headers) -> Response:
+    """Return problem details (RFC 9457), as app/errors.py does."""
+    about = {"title": title, "status": status, "detail": detail}
     if request_id := environ.get("app.request_id"):
         about["request_id"] = request_id
-    response = Response(json.dumps(about), about["status"], content_type="application/problem+json")
+    response = Response(json.dumps(about), status, content_type="application/problem+json")
     response.headers.extend(ours)
-    return response(environ, start_response)
+    return response

@@ -14,6 +14,8 @@ from .origins import danger, pattern, read_origin, show
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
+Reader = Callable[[Any], Any]
+
 # RFC 9110, section 5.6.2: what the name of a method or a header is made of.
 PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[^/<>{}*?#%]+)+/?")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -121,8 +123,7 @@ class Policy:
             "expose_headers": list(self.expose_headers) or None,
             # As text, because flask-cors drops a 0; -1, "do not cache", is sent as 0.
             "max_age": str(max(self.max_age, 0)),
-            # `*` goes on every response, so that no cache keeps one without it (Fetch, "CORS
-            # protocol and HTTP caches"); an origin goes only to the page that asked.
+            # On every response, so that no cache keeps one without it (Fetch, section 3.3.6).
             "send_wildcard": self.is_public,
             "always_send": self.is_public,
             # The gate sends Vary, and sees errors as well.
@@ -164,8 +165,7 @@ def read_path(path: Any) -> str:
     return path.rstrip("/")
 
 
-# The parts of a policy. Each reader returns a value in its canonical form, or raises ValueError,
-# which says what to write.
+# The parts of a policy. A reader returns the canonical form, or says what to write by ValueError.
 
 
 def read_parts(given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
@@ -178,16 +178,14 @@ def read_parts(given: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     return values
 
 
-def read_list(
-    read: Callable[[str], str], example: str, is_needed: bool, value: Any
-) -> tuple[str, ...]:
+def read_list(read: Reader, example: str, needed: bool, value: Any) -> tuple[str, ...]:
     """Return the items of a list, or of a text separated by commas or spaces, each once."""
     items = value.replace(",", " ").split() if isinstance(value, str) else value
     if items is None:
         items = []
     if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
         raise ValueError(f"write a list such as {example}, not {show(value)}")
-    if is_needed and not items:
+    if needed and not items:
         raise ValueError(f"write at least one, such as {example}")
     found: dict[str, str] = {}
     for item in map(read, items):
@@ -225,7 +223,7 @@ def read_seconds(value: Any) -> int:
     return value
 
 
-READERS: dict[str, Callable[[Any], Any]] = {
+READERS: dict[str, Reader] = {
     "origins": partial(read_list, read_origin, "https://app.example.com", True),
     "methods": partial(read_list, read_method, "GET, POST", True),
     "supports_credentials": read_bool,
