@@ -148,21 +148,63 @@ def test_body_passes_through_in_its_chunks() -> None:
         assert closed == [True]
 
 
-def test_there_is_no_write_for_apps() -> None:
-    """PEP 3333 keeps it for old code: it would send before anything can be known to fail."""
+def test_app_may_write() -> None:
+    """Old apps do (PEP 3333, "The write() Callable"); what they write comes before their body."""
 
-    def writes(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [])(b"written")
+    def writes(environ: Any, start_response: Any) -> Iterator[bytes]:
+        write = start_response("200 OK", [("Content-Type", "text/plain")])
+        write(b"writ")
+        write(b"ten, ")
+        yield b"then returned"
+
+    def writes_at_once(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])(b"written")
         return []
 
-    response = get(put_on(writes))
+    for app, text in ((writes, "written, then returned"), (writes_at_once, "written")):
+        response = get(put_on(app))
+        assert (response.status_code, response.text) == (200, text)
+        assert cors_headers(response) == HEADERS
+
+
+def test_app_may_take_the_connection_over(caplog: pytest.LogCaptureFixture) -> None:
+    """As for a WebSocket: it answers on the socket itself, and never starts a response."""
+
+    def takes_over(environ: Any, start_response: Any) -> list[bytes]:
+        return []
+
+    environ = EnvironBuilder(headers={"Origin": ALLOWED}).get_environ()
+    body = put_on(takes_over).wsgi_app(environ, pytest.fail)  # type: ignore[arg-type]
+    assert b"".join(body) == b""
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("value", ["a\x00b", "a\x1b[31mb", "\x7f", "a\x0bb", "\N{SNOWMAN}"])
+def test_page_can_read_that_a_header_cannot_be_sent(value: str) -> None:
+    """What HTTP forbids in a value: a server would answer without CORS, or cut the connection."""
+
+    def sends(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("X-Name", value)])
+        return [b"fine"]
+
+    response = get(put_on(sends))
     assert (response.status_code, response.mimetype) == (500, "application/problem+json")
-    assert cors_headers(response) == HEADERS
+    assert cors_headers(response) == HEADERS and "X-Name" not in response.headers
+
+
+@pytest.mark.parametrize("value", ["", "a\tb", "caf\xe9", "a~b", "\x80"])
+def test_header_that_can_be_sent_is(value: str) -> None:
+    def sends(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("X-Name", value)])
+        return [b"fine"]
+
+    response = get(put_on(sends))
+    assert (response.status_code, response.headers["X-Name"]) == (200, value)
 
 
 @pytest.mark.parametrize("origin", [None, ALLOWED, STRANGER])
 @pytest.mark.parametrize("method", ["GET", "PUT", "OPTIONS"])
-def test_environ_is_left_alone(origin: str | None, method: str) -> None:
+def test_environ_is_left_alone_but_for_notes(origin: str | None, method: str) -> None:
     def reads(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
         start_response("200 OK", [])
         return []
@@ -173,7 +215,12 @@ def test_environ_is_left_alone(origin: str | None, method: str) -> None:
     environ = EnvironBuilder(method=method, headers=headers).get_environ()
     before = dict(environ)
     put_on(reads).wsgi_app(environ, lambda status, headers, exc_info=None: print)
+    noted = {name: environ.pop(name) for name in [*environ] if name.startswith("cors.")}
     assert environ == before
+    verdict = {None: None, ALLOWED: "allowed", STRANGER: "denied"}[origin]
+    if (method, origin) == ("PUT", STRANGER):
+        verdict = "refused"
+    assert noted.get("cors.verdict") == verdict
 
 
 @pytest.mark.parametrize("origin", [None, ALLOWED, STRANGER])

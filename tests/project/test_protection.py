@@ -101,7 +101,7 @@ POLICIES = {
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_kind_of_request(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.CRITICAL, "app.cors.log")
+    caplog.set_level(logging.CRITICAL, "app.cors.gate")
     settings, public, methods = POLICIES[name]
     app = guarded(**settings)
     refused = 0
@@ -129,24 +129,30 @@ def test_default_ports_do_not_make_a_page_foreign(host: str) -> None:
     assert not send(app, "DELETE", HOST=host, ORIGIN="https://api.example.com.evil.example")[0]
 
 
-def test_refusal_names_the_cause(caplog: pytest.LogCaptureFixture) -> None:
-    app = guarded()
-    _, response = send(app, "DELETE", "/items/1", ORIGIN="https://app.example.com", HOST="api")
-    assert json.loads(response.data) == {
-        "title": "Refused by the CORS policy",
-        "status": 403,
-        "detail": "the method is not among GET, POST",
-    }
-    send(app, "POST", "/items", ORIGIN="https://evil.example", HOST="api")
-    send(app, "POST", "/items", SEC_FETCH_SITE="cross-site", HOST="api")
-    assert [message.partition("; to see what to change")[0] for message in caplog.messages] == [
+def test_refusal_names_the_cause_and_the_setting(caplog: pytest.LogCaptureFixture) -> None:
+    app = guarded(
+        CORS_PATHS={"/items/public": {"methods": "GET, PUT"}, "/saml": {"origins": "https://a.test"}}
+    )
+    ours, stranger = "https://app.example.com", "https://evil.example"
+    for method, path, origin, reason in (
+        ("DELETE", "/items/1", ours, "the method is not in CORS_METHODS: GET, POST"),
+        ("POST", "/items", stranger, "the origin is not in CORS_ORIGINS"),
+        ("POST", "/items", None, "the origin is not in CORS_ORIGINS"),
         (
-            "CORS: refused DELETE /items/1 from https://app.example.com:"
-            " the method is not among GET, POST"
+            "POST",
+            "/items/public/1",
+            ours,
+            "the method is not in CORS_PATHS['/items/public']['methods']: GET, PUT",
         ),
-        "CORS: refused POST /items from https://evil.example: the origin is not allowed",
-        "CORS: refused POST /items from another site: the origin is not allowed",
-    ]
+        ("POST", "/saml", ours, "the origin is not in CORS_PATHS['/saml']['origins']"),
+    ):
+        caplog.clear()
+        headers = {"HOST": "api", "ORIGIN": origin, "SEC_FETCH_SITE": "cross-site"}
+        _, response = send(app, method, path, **headers)
+        about = {"title": "Refused by the CORS policy", "status": 403, "detail": reason}
+        assert json.loads(response.data) == about
+        who = origin or "another site"
+        assert caplog.messages == [f"CORS: refused {method} {path} from {who}: {reason}"]
 
 
 def test_protection_can_be_switched_off() -> None:
@@ -165,7 +171,7 @@ def test_preflight_lists_head_with_get() -> None:
 
 @pytest.mark.parametrize("inside", [False, True])
 def test_proxy_fix_is_around_the_policy(inside: bool) -> None:
-    """Inside, the API's own page would look foreign: wiring.py puts it around."""
+    """Inside, the API's own page would look foreign: app/operations.py puts it around."""
     app = guarded()
     if inside:
         gate = app.wsgi_app
