@@ -284,6 +284,16 @@ def test_public_policy_does_not_vary() -> None:
         assert "Vary" not in response.headers
 
 
+@pytest.mark.parametrize("name", ["a", "X-A"])
+def test_public_policy_lists_headers_by_whatever_name(name: str) -> None:
+    config = {"CORS_ORIGINS": ["any"], "CORS_SUPPORTS_CREDENTIALS": False}
+    app = put_on(CORS_ALLOW_HEADERS=[name], CORS_EXPOSE_HEADERS=[name], **config)
+    asked = {"Origin": ALLOWED, "Access-Control-Request-Method": "PUT"}
+    preflight = Client(app).options("/", headers=asked)
+    assert preflight.headers["Access-Control-Allow-Headers"] == name
+    assert get(app).headers["Access-Control-Expose-Headers"] == name
+
+
 def test_public_policy_without_get_varies() -> None:
     """A GET that a page makes is refused, one that a person makes is not: caches must know."""
     app = view(put_on(CORS_ORIGINS=["any"], CORS_METHODS=["PUT"], CORS_SUPPORTS_CREDENTIALS=False))

@@ -50,7 +50,8 @@ class Answers:
         def ask(method: str) -> Headers:
             answer = client.open(path, method=method, headers=asked).headers
             ours = [header for header in answer if header[0].startswith("Access-Control-")]
-            return [header for header in ours if header[1] != asked["Origin"]] + self.to_others
+            its_own = ("Access-Control-Allow-Origin", asked["Origin"])
+            return [header for header in ours if header != its_own] + self.to_others
 
         # What is the same for every origin does not vary.
         is_same = policy.is_public and policy.allows_method("GET")
@@ -79,9 +80,8 @@ class Gate:
         flask_cors.init_app(asked)
         client = asked.test_client(use_cookies=False)
         self.answers = Answers(policy, "/", client)
-        self.paths = [
-            (f"{path}/", Answers(own, path, client)) for path, own in policy.paths.items()
-        ]
+        paths = policy.paths.items()
+        self.paths = [(f"{path}/", Answers(own, path, client)) for path, own in paths]
         self.silent_until = 0.0
         self.dropped = 0
 
@@ -95,7 +95,7 @@ class Gate:
             if origin is not None:
                 self.note(environ, blocked_preflight(environ, policy, allowed))
             # An allowed page is told all that it may do, so that its browser can say what is
-            # missing. These three it does not look up there: only the status can say no.
+            # missing. It does not look up these three there: only the status can say no.
             refused = asked in ("GET", "HEAD", "POST") and not policy.allows_method(asked)
             ours = answers.named(answers.to_preflight, origin, allowed)
             if refused:
@@ -106,8 +106,7 @@ class Gate:
         ours = answers.named(answers.to_request, origin, allowed)
         if reason := refusal(environ, policy, allowed):
             self.note(environ, reason, "refused")
-            title = "Refused by the CORS policy"
-            return problem(environ, 403, title, reason, ours)(environ, start_response)
+            return problem(environ, 403, reason, ours)(environ, start_response)
         if origin is not None:
             self.note(environ, blocked_request(environ, policy, allowed))
         return self.respond(environ, start_response, ours, allowed)
@@ -122,8 +121,7 @@ class Gate:
     ) -> Iterable[bytes]:
         """Return the app's response with our headers, or problem details if it fails.
 
-        The first chunk is made before the headers are sent: what fails until then, in a hook or
-        a generator, can still be a response that the page can read.
+        What fails before the first chunk, in a generator too, is a response that a page can read.
         """
         begun: list[Any] = []
         written: list[bytes] = []
@@ -135,7 +133,7 @@ class Gate:
             # Flask takes its request out of the environ when it is done.
             environ["cors.route"] = getattr(environ.get("werkzeug.request"), "url_rule", None)
             begun[:] = status, headers
-            return written.append
+            return written.append  # PEP 3333, "The write() Callable"
 
         try:
             body = stream(self.app(environ, start), written, environ)
@@ -150,8 +148,8 @@ class Gate:
             if self.debugs or is_websocket(environ):
                 raise
             logger.exception("%s failed", shown(environ))
-            title, detail = "Internal Server Error", "The server's log says what failed."
-            return problem(environ, 500, title, detail, ours)(environ, start_response)
+            detail = "The server failed to make a response. Its log says why."
+            return problem(environ, 500, detail, ours)(environ, start_response)
         start_response(status, merged(headers, ours, allowed))
         sent = True
         return body
@@ -178,10 +176,7 @@ class Gate:
 
 
 def stream(body: Iterable[bytes], written: list[bytes], environ: Environ) -> Iterator[bytes]:
-    """Yield nothing as soon as the first chunk has been made, then this chunk and the others.
-
-    `written` is what the app wrote before it (PEP 3333, "The write() Callable").
-    """
+    """Yield nothing once the first chunk is made, then what the app wrote, and all chunks."""
     begun = False
     try:
         chunks = iter(body)
@@ -270,8 +265,7 @@ def is_websocket(environ: Environ) -> bool:
 def is_foreign(environ: Environ) -> bool:
     """Return whether a page on another origin made a request (Fetch Metadata, section 2.3).
 
-    Browsers say so to https and localhost. Elsewhere the origin's host and port are compared with
-    the request's; the scheme is not, since a proxy may hide it.
+    Browsers say so to https and localhost. Elsewhere the hosts count; a proxy hides the scheme.
     """
     if (site := environ.get("HTTP_SEC_FETCH_SITE")) is not None:
         return site not in ("same-origin", "none")
@@ -287,8 +281,9 @@ def shown(environ: Environ) -> str:
     return f"{show(method)} {show(environ['PATH_INFO'])}"
 
 
-def problem(environ: Environ, status: int, title: str, detail: str, ours: Headers) -> Response:
+def problem(environ: Environ, status: int, detail: str, ours: Headers) -> Response:
     """Return problem details (RFC 9457), as app/errors.py does."""
+    title = "Refused by the CORS policy" if status == 403 else "Internal Server Error"
     about = {"title": title, "status": status, "detail": detail}
     if request_id := environ.get("app.request_id"):
         about["request_id"] = request_id

@@ -22,10 +22,7 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class PolicyError(ClickException, ValueError):
-    """A CORS setting is wrong; the message says what to write.
-
-    As it is a ClickException, `flask` prints it without a traceback.
-    """
+    """A CORS setting is wrong, and what to write. `flask` prints it without a traceback."""
 
 
 @dataclass(eq=False)
@@ -197,9 +194,9 @@ def read_method(item: str) -> str:
     name = item.upper()
     if not TOKEN.fullmatch(name) or "*" in name or name == "ANY":
         raise ValueError(f"write methods by name, such as GET, POST, not {show(item)}")
-    slips = [] if name in METHODS else get_close_matches(name, METHODS, n=1, cutoff=0.7)
-    if slips:
-        raise ValueError(f"write {slips[0]}, not {show(item)}")
+    meant = get_close_matches(name, METHODS, 1, 0.66) if len(name) < 9 else []  # PROPPATCH is one
+    if meant not in ([], [name]):
+        raise ValueError(f"write {meant[0]}, not {show(item)}")
     return name
 
 
