@@ -121,10 +121,11 @@ def own_tests(project: Path) -> None:
 
 def moved_test(project: Path) -> None:
     (project / "tests/api").mkdir()
-    (project / "tests/test_health.py").rename(project / "tests/api/test_health.py")
+    (project / "tests/test_echo.py").rename(project / "tests/api/test_echo.py")
 
 
 def deleted_test(project: Path) -> None:
+    """Delete a file of tests that 3.0.0 and older had, and that was its owner's."""
     (project / "tests/test_errors.py").unlink()
 
 
