@@ -11,9 +11,10 @@ import pytest
 import yaml
 from conftest import ROOT, Render, copy_template
 
-from app.cors import Policy, PolicyError, environment
+from app.cors import Policy, PolicyError
 from app.cors.origins import read_origin
-from app.cors.policy import SETTINGS
+from app.cors.policy import READERS, setting
+from whycors import origins
 from whycors.commands import commands
 
 PAGES = {
@@ -127,9 +128,10 @@ def test_tree_lists_what_is_rendered(render: Render) -> None:
 
 
 def test_questions_are_listed_with_their_defaults(template: Path, render: Render) -> None:
-    asked = re.findall(r"^([a-z_]+):\n", (template / "copier.yml").read_text(), re.MULTILINE)
+    questions = yaml.safe_load((template / "copier.yml").read_text(encoding="utf-8"))
+    hidden = [name for name in questions if name[0] == "_" or questions[name].get("when") is False]
     listed = rows(r"^\| `([a-z_]+)`.*\|(.*)\|$", "The questions")
-    assert [name for name in asked if not name.startswith("_")] == [name for name, _ in listed]
+    assert [name for name in questions if name not in hidden] == [name for name, _ in listed]
     answers = yaml.safe_load((render() / ".copier-answers.yml").read_text(encoding="utf-8"))
     assert [name for name, _ in listed if name not in answers] == ["frontends_share_site"]
     answers["frontends_share_site"] = "worked out from the origins"  # and only with credentials
@@ -173,7 +175,8 @@ def test_origins_are_read_as_documented() -> None:
     pasted = rows(r"^\| `(.+?)` \| `(.+?)` \|$", "What you can write", "origins.md")
     assert len(pasted) >= 5
     for written, enforced in pasted:
-        assert read_origin(written) == (enforced, None)
+        assert origins.read_origin(written) == (enforced, None)
+        assert read_origin(enforced) == enforced
     accepted = rows(r"^\| (`.+?`) \| [^`]", "What you can write", "origins.md")
     assert len(accepted) >= 5
     for cell in accepted:
@@ -185,7 +188,7 @@ def test_origins_are_rejected_as_documented() -> None:
     text = section("origins.md", "What is rejected")
     (message,) = re.findall(r"```\n(.*)\n```", text)
     item = re.findall(r", not (.+?): ", message)[0]
-    assert read_origin(item) == (item, message)
+    assert origins.read_origin(item) == (item, message)
     bullets = "\n".join(line for line in text.splitlines() if line.startswith(("-", "  ")))
     examples = [example for example in code(bullets) if "://" in example or example == "null"]
     assert len(examples) >= 6
@@ -208,19 +211,25 @@ def test_wildcards_with_credentials_are_as_documented() -> None:
 
 def test_origins_of_apps_are_as_documented() -> None:
     table = section("origins.md", "Apps and browser extensions")
-    origins = [text for text in code(table) if "://" in text and not text.endswith("://")]
-    assert len(origins) >= 6
-    for origin in origins:
-        assert read_origin(origin) == (origin, None)
+    found = [text for text in code(table) if "://" in text and not text.endswith("://")]
+    assert len(found) >= 6
+    for origin in found:
+        assert read_origin(origin) == origin
+        assert origins.read_origin(origin) == (origin, None)
 
 
 def test_variables_are_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
     text = section("deploy.md", "A policy for one deployment")
     listed = re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)
-    assert listed == [f"FLASK_{name}" for name in (*SETTINGS, "PROXIES")]
+    assert listed == [f"FLASK_{setting(part)}" for part in (*READERS, "paths")] + ["FLASK_PROXIES"]
+    (message,) = re.findall(r"```\n(.*)\n```", text)
+    with pytest.raises(PolicyError) as stopped:
+        policy([re.findall(r", not (.+?): ", message)[0]])
+    assert str(stopped.value) == message
     (misspelt,) = re.findall(r"- a misspelt variable: (.*?);\n", text, re.DOTALL)
     names = [name for name in code(misspelt) if not name.endswith("_")]
     assert len(names) >= 5
     for name in names:
-        monkeypatch.setenv(name, "https://app.example.com")
-    assert len(environment.problems()) == len(names)
+        with monkeypatch.context() as context, pytest.raises(PolicyError, match=f", not {name}:"):
+            context.setenv(name, "https://app.example.com")
+            policy(["https://app.example.com"])
