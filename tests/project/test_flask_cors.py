@@ -14,6 +14,7 @@ from typing import Any
 from flask import Flask
 from flask_cors import CORS
 from hostile import Request, send_in_process
+from readers import list_at_prompt
 from shapes import COVERING
 
 from app import cors
@@ -123,9 +124,9 @@ def runs_whatever_a_page_sends(policy: cors.Policy, request: Request, plain: Ans
         trusts_too_much = not trusted or request.method not in listed(policy)
     if not trusts_too_much:
         return plain
-    detail = "the origin is not allowed"
+    detail = "the origin is not in CORS_ORIGINS"
     if trusted:
-        detail = f"the method is not among {', '.join(policy.methods)}"
+        detail = f"the method is not in CORS_METHODS: {', '.join(policy.methods)}"
     body = json.dumps({"title": "Refused by the CORS policy", "status": 403, "detail": detail})
     others = (("Content-Type", "application/problem+json"), ("Content-Length", str(len(body))))
     return replace(plain, status=403, others=others)
@@ -169,7 +170,7 @@ def in_order(policy: cors.Policy, request: Request) -> tuple[tuple[str, str], ..
 
 
 def requests(policy: cors.Policy) -> Iterator[Request]:
-    allowed = policy.example()
+    allowed = an_origin(policy)
     origins = [None, allowed, "https://evil.example", f"{allowed}.evil.example", allowed.upper()]
     origins += ["", "null", OWN, *(origin for origin in policy.origins if origin != "*")]
     for origin in origins:
@@ -191,6 +192,12 @@ def requests(policy: cors.Policy) -> Iterator[Request]:
         for method, site, mode in product(METADATA_METHODS, SITES, MODES):
             metadata = (("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", mode))
             yield Request(method, "/", (*headers, *metadata))
+
+
+def an_origin(policy: cors.Policy) -> str:
+    """Return an origin that a policy allows."""
+    origin = "https://anyone.example" if policy.is_public else policy.origins[0]
+    return origin.replace(":*", ":3000").replace("*", "x-1")
 
 
 @cache
@@ -221,7 +228,7 @@ def fail() -> str:
 
 def config(answers: dict[str, Any]) -> dict[str, Any]:
     return {
-        "CORS_ORIGINS": answers["frontend_origins"],
+        "CORS_ORIGINS": list_at_prompt("origins", answers["frontend_origins"])[0],
         "CORS_METHODS": answers["allowed_methods"],
         "CORS_SUPPORTS_CREDENTIALS": answers["allow_credentials"],
         "CORS_ALLOW_HEADERS": answers.get("allowed_headers", "Content-Type, Authorization"),

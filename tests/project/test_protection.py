@@ -131,7 +131,10 @@ def test_default_ports_do_not_make_a_page_foreign(host: str) -> None:
 
 def test_refusal_names_the_cause_and_the_setting(caplog: pytest.LogCaptureFixture) -> None:
     app = guarded(
-        CORS_PATHS={"/items/public": {"methods": "GET, PUT"}, "/saml": {"origins": "https://a.test"}}
+        CORS_PATHS={
+            "/items/public": {"methods": "GET, PUT"},
+            "/saml": {"origins": "https://a.test"},
+        }
     )
     ours, stranger = "https://app.example.com", "https://evil.example"
     for method, path, origin, reason in (
