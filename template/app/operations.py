@@ -1,7 +1,4 @@
-"""What every deployment needs around the API: settings checked, request ids, headers, the log.
-
-Updates change this file: do not edit it.
-"""
+"""Around the API: settings checked, request ids, security headers, the log. Do not edit it."""
 
 import json
 import logging
@@ -12,8 +9,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import ContextVar
-from datetime import datetime
-from functools import lru_cache
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -23,7 +19,6 @@ from flask import Flask
 from flask.cli import FlaskGroup
 from flask.helpers import get_debug_flag
 from flask.logging import default_handler
-from structlog.processors import format_exc_info
 from structlog.stdlib import ProcessorFormatter
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import is_running_from_reloader
@@ -43,15 +38,11 @@ SECURITY: Headers = [
     ("Referrer-Policy", "same-origin"),
 ]
 
-# The id of the request that this thread answers, or answered last.
-current_id: ContextVar[str | None] = ContextVar("current_id", default=None)
+current_id: ContextVar[str | None] = ContextVar("current_id", default=None)  # of the request
 
 
 def init_app(app: Flask) -> None:
-    """Put it around the app and its CORS policy; call it last.
-
-    Raises ClickException, which `flask` prints without a traceback, if a setting is wrong.
-    """
+    """Put it around the app and its policy. Raises ClickException where a setting is wrong."""
     config = app.config
     for name, value in (("PROXIES", 0), ("LOG_LEVEL", "INFO"), ("LOG_FORMAT", "json")):
         config.setdefault(name, value)
@@ -78,8 +69,8 @@ def check(app: Flask) -> None:
     config, hosts = app.config, app.config["TRUSTED_HOSTS"]
     are_hosts = isinstance(hosts, (list, tuple)) and hosts and all(map(is_host, map(str, hosts)))
     for name, meant, is_right in (
-        ("PROXIES", "how many proxies are in front, such as 1", is_count(config["PROXIES"])),
-        ("MAX_CONTENT_LENGTH", "1000000", is_count(config["MAX_CONTENT_LENGTH"] or 0)),
+        ("PROXIES", "how many proxies are in front, such as 1", config["PROXIES"] in range(100)),
+        ("MAX_CONTENT_LENGTH", "1000000", (config["MAX_CONTENT_LENGTH"] or 0) in range(2**63)),
         ("LOG_LEVEL", f"one of {', '.join(LEVELS)}", config["LOG_LEVEL"] in LEVELS),
         ("LOG_FORMAT", "json or text", config["LOG_FORMAT"] in ("json", "text")),
         ("TRUSTED_HOSTS", "api.example.com, or .example.com for all", hosts is None or are_hosts),
@@ -87,17 +78,13 @@ def check(app: Flask) -> None:
         if not is_right:
             raise click.ClickException(f"{name}: write {meant}, not {config[name]!r}")
     package = f"{app.import_name.partition('.')[0]}."
-    own = [module for name, module in sys.modules.items() if f"{name}.".startswith(package)]
+    own = [module for name, module in [*sys.modules.items()] if f"{name}.".startswith(package)]
     uses_session = any(vars(module).get("session") is flask.session for module in own)
     if uses_session and not config["SECRET_KEY"] and serves():
         raise click.ClickException(
             "SECRET_KEY: set FLASK_SECRET_KEY, or write it into .env (.env.example says how);"
             " tests take it from tests/conftest.py. It signs the session, which the app uses"
         )
-
-
-def is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
 
 
 def serves() -> bool:
@@ -178,7 +165,10 @@ class Log(logging.Formatter):
         server.propagate = False  # its banner has several lines, which are for people
         server.addFilter(lambda record: record.levelno > logging.INFO or not record.args)
         structlog.configure(
-            processors=[format_exc_info, ProcessorFormatter.wrap_for_formatter],
+            processors=[
+                structlog.processors.format_exc_info,
+                ProcessorFormatter.wrap_for_formatter,
+            ],
             wrapper_class=structlog.make_filtering_bound_logger(level),
             logger_factory=structlog.stdlib.LoggerFactory(),
         )
@@ -197,7 +187,7 @@ class Log(logging.Formatter):
             return encode({**start, **event})
         failure = event.pop("exception", "").splitlines()
         words = [f"{name}={value}" for name, value in event.items() if value is not None]
-        first = " ".join([f"{datetime.now():%H:%M:%S}", level, str(what), *words])
+        first = " ".join([time.strftime("%H:%M:%S"), level, str(what), *words])
         # No value in it can begin a record, or steer a terminal.
         lines = [first, *(f"  {line}" for line in failure)]
         return "\n".join(line.encode("unicode_escape").decode() for line in lines)
@@ -244,10 +234,4 @@ def quoted(text: str | None) -> str:
 
 
 def now() -> str:
-    seconds, millis = divmod(time.time_ns() // 1_000_000, 1000)
-    return f"{utc(seconds)}.{millis:03}Z"
-
-
-@lru_cache(maxsize=1)
-def utc(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return datetime.now(UTC).isoformat(timespec="milliseconds")[:23] + "Z"

@@ -1,7 +1,6 @@
 """The CORS policy of this app: checked at start, decided by flask-cors, kept by a gate.
 
-To change what it allows, run `copier update` or set the environment (README.md). Updates change
-this folder: do not edit it.
+To change it, run `copier update` or set the environment (README.md), but do not edit this folder.
 """
 
 from contextlib import suppress

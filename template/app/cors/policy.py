@@ -13,12 +13,10 @@ from click import ClickException
 from .origins import danger, pattern, read_origin, show
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[^/<>{}*?#%]+)+/?")
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
 Reader = Callable[[Any], Any]
-
-# RFC 9110, section 5.6.2: what the name of a method or a header is made of.
-PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[^/<>{}*?#%]+)+/?")
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class PolicyError(ClickException, ValueError):
@@ -29,8 +27,8 @@ class PolicyError(ClickException, ValueError):
 class Policy:
     """Which pages on other origins may do what with this API. Raises PolicyError.
 
-    `origins` holds exact origins and wildcards, or `*` alone; `max_age` is in seconds. `paths`
-    holds the policies of paths, the longest first; `path` is where this one applies.
+    `origins` are exact, wildcards, or `*` alone; `max_age` is in seconds; `paths` are the policies of
+    paths, the longest first, and `path` is where this one applies.
     """
 
     origins: tuple[str, ...]
