@@ -76,7 +76,7 @@ def test_it_works_under_another_name(shop: Flask, caplog: pytest.LogCaptureFixtu
     assert not caplog.messages
     assert not browse(shop, PageRequest("https://evil.example")).allowed
     assert not browse(shop, PageRequest(origin, "PUT")).allowed
-    assert {record.name for record in caplog.records} == {"shop.cors.log"}
+    assert {record.name for record in caplog.records} == {"shop.cors.gate"}
 
 
 def test_it_needs_what_the_readme_says_and_no_module_of_the_project() -> None:
