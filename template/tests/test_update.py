@@ -24,9 +24,8 @@ def test_app_follows_the_answers() -> None:
         with suppress(ValueError):  # it is in a form that only the prompt reads
             recorded.add(read_origin(origin))
     methods = [method for method in answers.CORS_METHODS if method in METHODS]  # or your own
-    if not recorded <= {*map(read_origin, answers.CORS_ORIGINS)} or len(answers.CORS_ORIGINS) > len(
-        given
-    ):
+    added = len(answers.CORS_ORIGINS) > len(given)
+    if added or not recorded <= {*map(read_origin, answers.CORS_ORIGINS)}:
         answer = f"frontend_origins={', '.join(answers.CORS_ORIGINS)}"
     elif {*methods} != {*record["allowed_methods"]}:
         answer = f"allowed_methods=[{', '.join(methods)}]"

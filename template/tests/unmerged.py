@@ -12,7 +12,8 @@ PROJECT = Path(__file__).parent.parent
 CONFLICT = r"^<{7}( |$)"
 GONE = (
     r"^FLASK_APP=dev|^ *from (\.|app) import .*wiring|^ *(from|import) (corscheck|dev|pages"
-    r"|app\.wiring|app\.operations\.[a-z]+|app\.cors\.([^gop]|p[^o])[a-z]+)( |\.|$)"
+    r"|app\.wiring|app\.operations\.[a-z]+"
+    r"|app\.cors\.(environment|headers|log|middleware|parse|protection|rules))( |\.|$)"
 )
 RELOCK = "\n    uv pip compile --universal --generate-hashes --python-version=3.11"
 

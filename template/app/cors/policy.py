@@ -27,8 +27,8 @@ class PolicyError(ClickException, ValueError):
 class Policy:
     """Which pages on other origins may do what with this API. Raises PolicyError.
 
-    `origins` are exact, wildcards, or `*` alone; `max_age` is in seconds; `paths` are the policies of
-    paths, the longest first, and `path` is where this one applies.
+    `origins` are exact, wildcards, or `*` alone; `max_age` is in seconds; `paths` are the policies
+    of paths, the longest first; `path` is where this one applies.
     """
 
     origins: tuple[str, ...]
