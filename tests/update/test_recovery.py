@@ -140,7 +140,7 @@ def test_leaving_the_template(render: Render) -> None:
 
 
 def test_documents_say_so() -> None:
-    """What Copier says above stands in the table, and the README warns of recopy."""
+    """What Copier says above stands in the table, and updates warn of recopy."""
     text = (ROOT / "docs/updates.md").read_text(encoding="utf-8")
     for message in (
         "Updating is only supported in git-tracked subprojects",
@@ -152,8 +152,7 @@ def test_documents_say_so() -> None:
         "Validation error for question",
     ):
         assert message in text
-    assert "git checkout --theirs requirements.txt requirements-dev.txt\n" in text  # unmerged.py
-    assert "Delete `.copier-answers.yml` and `tests/test_answers.py`." in text
-    for path in ("docs/updates.md", "template/README.md.jinja"):
+    assert "Delete `.copier-answers.yml` and `tests/test_update.py`." in text
+    for path in ("docs/updates.md", "includes/updated.jinja"):
         text = " ".join((ROOT / path).read_text(encoding="utf-8").split())
         assert "Do not use `copier recopy --overwrite`" in text
