@@ -66,11 +66,12 @@ def init_app(app: Flask) -> None:
 
 
 def check(app: Flask) -> None:
-    config, hosts = app.config, app.config["TRUSTED_HOSTS"]
+    config = app.config
+    hosts, limit = config["TRUSTED_HOSTS"], config["MAX_CONTENT_LENGTH"]
     are_hosts = isinstance(hosts, (list, tuple)) and hosts and all(map(is_host, map(str, hosts)))
     for name, meant, is_right in (
-        ("PROXIES", "how many proxies are in front, such as 1", config["PROXIES"] in range(100)),
-        ("MAX_CONTENT_LENGTH", "1000000", (config["MAX_CONTENT_LENGTH"] or 0) in range(2**63)),
+        ("PROXIES", "how many proxies are in front, such as 1", is_count(config["PROXIES"])),
+        ("MAX_CONTENT_LENGTH", "1000000", limit is None or is_count(limit)),
         ("LOG_LEVEL", f"one of {', '.join(LEVELS)}", config["LOG_LEVEL"] in LEVELS),
         ("LOG_FORMAT", "json or text", config["LOG_FORMAT"] in ("json", "text")),
         ("TRUSTED_HOSTS", "api.example.com, or .example.com for all", hosts is None or are_hosts),
@@ -85,6 +86,10 @@ def check(app: Flask) -> None:
             "SECRET_KEY: set FLASK_SECRET_KEY, or write it into .env (.env.example says how);"
             " tests take it from tests/conftest.py. It signs the session, which the app uses"
         )
+
+
+def is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def serves() -> bool:
@@ -181,7 +186,7 @@ class Log(logging.Formatter):
         return self.line(record.levelname.lower(), event)
 
     def line(self, level: str, event: dict[str, Any]) -> str:
-        what = event.pop("event")
+        what = event.pop("event", None)
         if not self.as_text:
             start = {"time": now(), "level": level, "event": what, "id": current_id.get()}
             return encode({**start, **event})
