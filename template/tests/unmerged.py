@@ -3,19 +3,20 @@
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
 
-# A conflict, and what 3.0.0 had: the template's CHANGELOG says what takes its place.
-CONFLICT = r"^<{7}( |$)"
-GONE = (
-    r"^FLASK_APP=dev|^ *from (\.|app) import .*wiring|^ *(from|import) (corscheck|dev|pages"
-    r"|app\.wiring|app\.operations\.[a-z]+"
-    r"|app\.cors\.(environment|headers|log|middleware|parse|protection|rules))( |\.|$)"
+# A conflict, and what 3.0.0 had; the template's CHANGELOG says what takes its place.
+LEFT = (
+    r"^<{7} |^FLASK_APP=dev|^ *(from|import) (corscheck|dev|pages"
+    r"|app\.wiring|app\.operations\.[a-z]+|app\.cors\.([^gop]|p[^o])[a-z]+)( |\.|$)"
 )
-RELOCK = "\n    uv pip compile --universal --generate-hashes --python-version=3.11"
+RELOCK = """
+    {0} --output-file=requirements.txt pyproject.toml
+    {0} --group=dev --output-file=requirements-dev.txt pyproject.toml"""
+RELOCK = RELOCK.format("uv pip compile --universal --generate-hashes --python-version=3.11")
 
 
 def git(command: str) -> list[str]:
@@ -25,28 +26,28 @@ def git(command: str) -> list[str]:
     return result.stdout.decode(errors="replace").splitlines()
 
 
+def packages(requirements: Iterable[object]) -> list[str]:
+    names = (re.split(r"[^\w.-]", str(requirement))[0] for requirement in requirements)
+    return [re.sub("[-_.]+", "-", name).lower() for name in names]
+
+
 def unmerged() -> Iterator[str]:
     for name in git('ls-files --cached --others --exclude-standard "*.rej"'):
         yield f"{name}: make this edit of yours by hand, then delete the file"
-    for found in git(f'grep --untracked -InE "{CONFLICT}|{GONE}"'):
+    for found in git(f'grep --untracked -InE "{LEFT}"'):
         name, number, line = found.split(":", 2)
-        what = "merge the two versions, and delete the lines <<<<<<<, ======= and >>>>>>>"
-        if not line.startswith("<"):
-            what = f"change this line, which needs what is gone: {line}"
-        yield f"{name}:{number}: {what}"
+        module = re.split("[ =]", line.strip())[1].replace(".", "/")
+        files = [f"{module}.py", f"{module}/__init__.py", f"tests/{module}.py"]
+        if line.startswith("<"):
+            yield f"{name}:{number}: merge both versions, and delete <<<<<<<, ======= and >>>>>>>"
+        elif not any((PROJECT / file).exists() for file in files):
+            yield f"{name}:{number}: change this line, which needs what is gone: {line}"
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))
-    needed = map(plain, project["project"]["dependencies"] + project["dependency-groups"]["dev"])
-    lock = PROJECT / "requirements-dev.txt"
-    locked = {plain(line) for line in lock.read_text("utf-8").splitlines()} if lock.exists() else {}
-    if missing := [name for name in needed if locked and name not in locked]:
-        first = f"{RELOCK} --output-file=requirements.txt pyproject.toml"
-        second = f"{RELOCK} --group=dev --output-file=requirements-dev.txt pyproject.toml"
-        yield f"the locks lack {missing[0]}, which pyproject.toml names: run{first}{second}"
-
-
-def plain(requirement: object) -> str:
-    """Return the package that is required, as an index calls it."""
-    return re.sub("[-_.]+", "-", re.split(r"[^\w.-]", str(requirement))[0]).lower()
+    needed = packages(project["project"]["dependencies"] + project["dependency-groups"]["dev"])
+    for lock in PROJECT.glob("requirements-dev.txt"):
+        locked = packages(lock.read_text("utf-8").splitlines())
+        if missing := [name for name in needed if name not in locked]:
+            yield f"the locks lack {missing[0]}, which pyproject.toml names: run{RELOCK}"
 
 
 if places := list(unmerged()):

@@ -404,7 +404,7 @@ MAY_CONFLICT: dict[str, tuple[tuple[Edit, ...], tuple[str, ...], tuple[str, ...]
 }
 
 MARKER = "<<<<<<< before updating"
-MERGE = "merge the two versions, and delete the lines <<<<<<<, ======= and >>>>>>>"
+MERGE = "merge both versions, and delete <<<<<<<, ======= and >>>>>>>"
 
 
 @pytest.mark.parametrize("name", MAY_CONFLICT)
@@ -489,7 +489,7 @@ def test_conflicts_are_told_before_any_test_is_read(edited: Callable[..., Path])
 
 GONE = {
     "FLASK_APP=dev": ".flaskenv",
-    "from app import cors, wiring": "app/more.py",
+    "from app.wiring import init_app": "app/more.py",
     "from app.cors.environment import load": "app/more.py",
     "import app.operations.log": "app/more.py",
     "from corscheck.browser import PageRequest": "tests/test_mine.py",
@@ -511,10 +511,19 @@ def test_lines_that_need_what_is_gone_are_told(edited: Callable[..., Path]) -> N
     )
     commit(project)
     told = conflicts(project)
-    assert len(told) == len(GONE)
+    assert len(told) == len(GONE), told
     for line, path in GONE.items():
         place = rf"{re.escape(path)}:\d+: change this line, which needs what is gone: "
         assert any(re.fullmatch(place + re.escape(line), item) for item in told), line
+
+
+def test_files_of_the_owners_by_such_a_name_are_not_gone(edited: Callable[..., Path]) -> None:
+    project = edited("")
+    write(project / "pages/home.py", "")
+    write(project / "tests/dev.py", "from corscheck import x\n")
+    write(project / "corscheck.py", "import dev\nfrom pages.home import x\n")
+    commit(project)
+    assert conflicts(project) == []
 
 
 def test_what_a_lock_lacks_is_told(edited: Callable[..., Path]) -> None:
