@@ -16,7 +16,7 @@ import pytest
 import yaml
 from chromium import Certificate, Chromium
 from containers import Docker, wait_for
-from proxied import behind_nginx
+from proxied import DOCS, behind_nginx
 from servers import free_port
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.exceptions import HTTPError
@@ -24,13 +24,10 @@ from urllib3.exceptions import HTTPError
 ORIGIN, STRANGER = "https://app.example.com", "https://evil.example"
 
 
-def read_readme(project: Path) -> str:
-    return (project / "README.md").read_text(encoding="utf-8")
-
-
 def commands(project: Path, heading: str) -> list[str]:
     """Return the shell commands of the README under a heading."""
-    section = read_readme(project).partition(f"\n## {heading}\n")[2]
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    section = readme.partition(f"\n## {heading}\n")[2]
     return section.partition("```sh\n")[2].partition("```")[0].strip().splitlines()
 
 
@@ -176,11 +173,9 @@ def test_probe_finds_nothing_to_fix(
     whycors_folder: Path,
     tmp_path: Path,
 ) -> None:
-    """By the README's command, on the API behind the nginx of the docs."""
+    """By the command of the docs, on the API behind their nginx."""
     (tmp_path / "sitecustomize.py").write_text(RESOLVER)
-    (command,) = re.findall(
-        r"^FLASK_CORS_ORIGINS.+ flask cors probe .+", read_readme(stack.project), re.MULTILINE
-    )
+    (command,) = re.findall(r"^FLASK_CORS_ORIGINS.+ flask cors probe .+", DOCS, re.MULTILINE)
     checked = stack.docker.shell(
         command.replace("https://api.example.com", secure_api),
         stack.project,
