@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from dotenv import dotenv_values
 from flask import Blueprint, Flask, Response, request, session
 from flask_sock import Sock
 from simple_websocket import Server
@@ -73,9 +74,11 @@ def make_app(answers: Path) -> Flask:
         name: value for name, value in runpy.run_path(str(answers)).items() if name.isupper()
     }
     if answers.stem == "localhost":
-        import dev  # as `flask run` does
-
-        settings |= {name: dev.app.config[name] for name in settings if name.startswith("SESSION_")}
+        development = dotenv_values(".flaskenv")  # as `flask run` does
+        for name in settings:
+            if name.startswith("SESSION_"):
+                value = development[f"FLASK_{name}"]
+                settings[name] = {"true": True, "false": False}.get(str(value), value)
     made = create_app(settings | {"SECRET_KEY": "for tests only"})
     made.register_blueprint(acts)
     return made

@@ -286,7 +286,7 @@ def test_public_policy_does_not_vary() -> None:
 
 @pytest.mark.parametrize("name", ["a", "X-A"])
 def test_public_policy_lists_headers_by_whatever_name(name: str) -> None:
-    config = {"CORS_ORIGINS": ["any"], "CORS_SUPPORTS_CREDENTIALS": False}
+    config: dict[str, Any] = {"CORS_ORIGINS": ["any"], "CORS_SUPPORTS_CREDENTIALS": False}
     app = put_on(CORS_ALLOW_HEADERS=[name], CORS_EXPOSE_HEADERS=[name], **config)
     asked = {"Origin": ALLOWED, "Access-Control-Request-Method": "PUT"}
     preflight = Client(app).options("/", headers=asked)
