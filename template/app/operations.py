@@ -61,8 +61,9 @@ def init_app(app: Flask) -> None:
     if serves():
         policy = app.extensions["cors_policy"]
         for own in (policy, *policy.paths.values()):
-            parts = {part: str(getattr(own, part))[:200] for part in ("path", *READERS)}
-            structlog.get_logger().info("start", **parts)
+            parts = {part: getattr(own, part) for part in ("path", *READERS)}
+            lists = {part: ", ".join(it)[:200] for part, it in parts.items() if type(it) is tuple}
+            structlog.get_logger().info("start", **{**parts, **lists})
 
 
 def check(app: Flask) -> None:

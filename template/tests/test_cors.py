@@ -5,9 +5,12 @@ Updates change this file: do not edit it.
 """
 
 import json
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from flask import Flask, session
 from flask.testing import FlaskClient
 from flask_cors import CORS
@@ -15,9 +18,11 @@ from werkzeug.test import TestResponse
 
 from app import answers, cors, operations, settings
 from app.cors import Policy, PolicyError
+from app.cors.origins import read_origin
+from app.cors.policy import METHODS
 
 POLICY = Policy.from_config({**vars(answers), **vars(settings)})
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+RECORD = Path(__file__).parent.parent / ".copier-answers.yml"
 
 
 def example(allowed: str) -> str:
@@ -146,3 +151,28 @@ def test_environment_overrides_the_answers(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("CORS_METHODS", "GET")
     with pytest.raises(PolicyError, match="^write FLASK_CORS_METHODS, not CORS_METHODS"):
         bare_app()
+
+
+@pytest.mark.skipif(not RECORD.exists(), reason="copier update needs .copier-answers.yml")
+def test_app_follows_the_answers() -> None:
+    names = [name for name in vars(settings) if name.startswith("CORS_") and hasattr(answers, name)]
+    assert not names, f"remove {names[0]} from app/settings.py: `copier update` changes it"
+    record = yaml.safe_load(RECORD.read_text(encoding="utf-8"))
+    origins = record["frontend_origins"]
+    given = origins.replace(",", " ").split() if isinstance(origins, str) else origins
+    recorded = set()
+    for origin in given:
+        with suppress(ValueError):  # it is in a form that only the prompt reads
+            recorded.add(read_origin(origin))
+    methods = [method for method in answers.CORS_METHODS if method in METHODS]  # or your own
+    added = len(answers.CORS_ORIGINS) > len(given)
+    if added or not recorded <= {*map(read_origin, answers.CORS_ORIGINS)}:
+        answer = f"frontend_origins={', '.join(answers.CORS_ORIGINS)}"
+    elif {*methods} != {*record["allowed_methods"]}:
+        answer = f"allowed_methods=[{', '.join(methods)}]"
+    elif record["allow_credentials"] != answers.CORS_SUPPORTS_CREDENTIALS:
+        answer = f"allow_credentials={answers.CORS_SUPPORTS_CREDENTIALS}"
+    else:
+        return
+    command = f"copier update --vcs-ref=:current: --defaults -d '{answer}'"
+    pytest.fail(f"Commit, and run {command}: .copier-answers.yml has another", pytrace=False)

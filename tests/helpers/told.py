@@ -29,13 +29,13 @@ def conflicts(project: Path) -> list[str]:
 
 
 def disagreement(project: Path) -> str:
-    """Return what tests/test_update.py says, if it fails."""
+    """Return what tests/test_cors.py says, if it fails."""
     modules = {name: load(project / f"app/{name}.py") for name in ("answers", "settings")}
     with (
         patch.dict(sys.modules, {f"app.{name}": module for name, module in modules.items()}),
         patch.multiple(app, create=True, **modules),
     ):
-        tests = load(project / "tests/test_update.py")
+        tests = load(project / "tests/test_cors.py")
         try:
             tests.test_app_follows_the_answers()
         except (AssertionError, pytest.fail.Exception) as failure:

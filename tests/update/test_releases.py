@@ -494,4 +494,4 @@ def test_windows_line_endings(edited: Callable[..., Path], rendered: Callable[[s
     assert b"\r" not in (project / "app/settings.py").read_bytes()
     assert 'DATABASE = "sqlite:///books.db"' in (project / "app/settings.py").read_text()
     relock(project, rendered("HEAD"))
-    assert_green(project, "tests/test_update.py")
+    assert_green(project, "tests/test_cors.py")

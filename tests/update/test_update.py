@@ -599,7 +599,7 @@ def test_answers_edited_by_hand_can_be_given_to_copier(
     wanted = policy(project)
     commit(project)
     if name == "origin":
-        result = run_tests(project, "tests/test_update.py")
+        result = run_tests(project, "tests/test_cors.py")
         assert result.returncode == 1
         assert disagreement(project) in result.stdout
     for _ in range(3):
