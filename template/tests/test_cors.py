@@ -153,7 +153,6 @@ def test_environment_overrides_the_answers(monkeypatch: pytest.MonkeyPatch) -> N
         bare_app()
 
 
-@pytest.mark.skipif(not RECORD.exists(), reason="copier update needs .copier-answers.yml")
 def test_app_follows_the_answers() -> None:
     names = [name for name in vars(settings) if name.startswith("CORS_") and hasattr(answers, name)]
     assert not names, f"remove {names[0]} from app/settings.py: `copier update` changes it"

@@ -118,9 +118,11 @@ def test_missing_answers_file(render: Render) -> None:
 
 
 def test_leaving_the_template(render: Render) -> None:
-    """One deletion will do; two more remove what is then of no use."""
+    """Two deletions will do; two more remove what is then of no use."""
     project = render()
     (project / ".copier-answers.yml").unlink()
+    tests = project / "tests/test_cors.py"
+    tests.write_text(tests.read_text().partition("\n\n\ndef test_app_follows_the_answers")[0] + "\n")
     assert_green(project)
     (project / "tests/unmerged.py").unlink()
     metadata = (project / "pyproject.toml").read_text()
@@ -142,7 +144,7 @@ def test_documents_say_so() -> None:
         "Validation error for question",
     ):
         assert message in text
-    assert "Delete `.copier-answers.yml`." in text
+    assert "Delete `.copier-answers.yml` and the last test of `tests/test_cors.py`." in text
     for path in ("docs/updates.md", "includes/updated.jinja"):
         text = " ".join((ROOT / path).read_text(encoding="utf-8").split())
         assert "Do not use `copier recopy --overwrite`" in text
