@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -30,7 +31,9 @@ def conflicts(project: Path) -> list[str]:
 
 def disagreement(project: Path) -> str:
     """Return what tests/test_cors.py says, if it fails."""
-    modules = {name: load(project / f"app/{name}.py") for name in ("answers", "settings")}
+    modules: dict[str, Any] = {
+        name: load(project / f"app/{name}.py") for name in ("answers", "settings")
+    }
     with (
         patch.dict(sys.modules, {f"app.{name}": module for name, module in modules.items()}),
         patch.multiple(app, create=True, **modules),

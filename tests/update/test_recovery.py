@@ -122,7 +122,9 @@ def test_leaving_the_template(render: Render) -> None:
     project = render()
     (project / ".copier-answers.yml").unlink()
     tests = project / "tests/test_cors.py"
-    tests.write_text(tests.read_text().partition("\n\n\ndef test_app_follows_the_answers")[0] + "\n")
+    tests.write_text(
+        tests.read_text().partition("\n\n\ndef test_app_follows_the_answers")[0] + "\n"
+    )
     assert_green(project)
     (project / "tests/unmerged.py").unlink()
     metadata = (project / "pyproject.toml").read_text()
