@@ -73,7 +73,7 @@ def test_every_refused_item_is_named_at_once(
         ("frontend_origins", 3000, "write https://app.example.com, not 3000: it is not a list"),
         ("frontend_origins", {"a": 1}, "not {'a': 1}: it is not a list or a text"),
         ("frontend_origins", [True, None, ["x"]], "not None: it is not a text"),
-        ("frontend_origins", "any, https://a.example", "remove any, or the other origins"),
+        ("frontend_origins", "any, https://a.example", "write any alone, or remove it"),
         ("frontend_origins", "a.example null", "write https://a.example, not a.example"),
         ("frontend_origins", "a.example null", "remove null: any site can send it"),
         ("allowed_headers", False, "write Content-Type, not False: it is not a list or a text"),
@@ -140,10 +140,12 @@ def test_site_is_shared_by_no_accident(questions: Path, tmp_path: Path, value: A
         ("1_000", "write 600, not 1_000: it is a whole number of seconds"),
         ("６００", "write 600, not ６００: it is a whole number of seconds"),
         ("+5", "write 600, not +5: it is a whole number of seconds"),
+        ("1h", "write 600, not 1h: it is a whole number of seconds"),
+        ("600.5", "write 600, not 600.5: it is a whole number of seconds"),
+        ("0600", "write 600, not 0600: it is a whole number of seconds"),  # octal in YAML
+        ("", 'write 600, not "": it is a whole number of seconds'),
+        (None, "write 600, not None: it is a whole number of seconds"),
         ("9" * 5_000, "4300 digits"),  # in Copier's words, as it cannot convert it
-        ("600.5", "invalid literal for int() with base 10: '600.5'"),
-        ("", "invalid literal for int() with base 10: ''"),
-        (None, "Invalid answer"),
     ],
 )
 def test_max_age_is_refused(questions: Path, tmp_path: Path, value: Any, problem: str) -> None:
@@ -186,8 +188,22 @@ def test_extras_are_refused(questions: Path, tmp_path: Path, value: Any, problem
     assert problem in refusal(questions, tmp_path / "p", {"extras": value})
 
 
-# The questions' names, which Copier ignores if they are misspelt
+# The questions' names: Copier ignores all others
 
+GUESSED = {
+    "project_name": "name title project app_name api_name",
+    "frontend_origins": """
+        origin origins allow_origins allowed_origins allowedOrigins cors_origins CORS_ORIGINS
+        cors-allowed-origins frontend frontends
+    """,
+    "allowed_methods": "method methods allow_methods cors_methods",
+    "allow_credentials": "credentials supports_credentials CORS_SUPPORTS_CREDENTIALS",
+    "frontends_share_site": "share_site same_site",
+    "allowed_headers": "header headers allow_headers allowedHeaders cors_allow_headers",
+    "exposed_headers": "expose_headers exposedHeaders cors_expose_headers",
+    "preflight_max_age": "max_age maxAge cors_max_age",
+    "extras": "extra",
+}
 MISSPELT = {
     "project-name": "project_name",
     "projectname": "project_name",
@@ -209,10 +225,23 @@ MISSPELT = {
     "extra": "extras",
 }
 OTHERS = """
-    name project_slug project_version description author_name python_version license framework
-    origins frontend_url frontend_port allowed_hosts methods headers credentials max_age database
+    project_slug project_version description author_name python_version license framework
+    frontend_url frontend_port allowed_hosts database
     allow_signup expose_metrics project_namespace allowed_headers_all _private
 """
+
+
+@pytest.mark.parametrize(
+    ("question", "guess"),
+    [(question, guess) for question, guesses in GUESSED.items() for guess in guesses.split()],
+)
+def test_guessed_name_is_refused(
+    questions: Path, tmp_path: Path, question: str, guess: str
+) -> None:
+    """With the name that was meant, and nothing else."""
+    problem = f"write {question}, not {guess}: no question has that name"
+    message = refusal(questions, tmp_path / "p", {guess: "https://app.example.com"})
+    assert message == f"Validation error for question 'project_name': {problem}"
 
 
 def test_misspelt_name_is_refused(questions: Path, tmp_path: Path) -> None:
@@ -424,8 +453,8 @@ def arguments(questions: Path, project: Path, *data: str) -> list[str]:
     [
         (
             ["frontend_origins=http://app.example.com", "allow_credentials=true"],
-            "frontend_origins: write https://app.example.com, not http://app.example.com: with"
-            + " credentials, anyone on the network could act as the user",
+            "'allow_credentials': write https://app.example.com, not http://app.example.com: with"
+            + " credentials, anyone on the network could act as the user (in frontend_origins)",
         ),
         (["frontend_origins=any", "allow_credentials=flase"], "write yes or no, not flase"),
         (["allowed_methods=GET"], "Not a YAML list: 'GET'"),

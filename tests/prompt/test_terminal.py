@@ -33,11 +33,13 @@ METHODS = """\
    ○ OPTIONS"""
 EXTRAS = """\
    (Use arrow keys to move, <space> to select, <a> to toggle, <i> to invert)
- » ○ database: stored, validated and documented (SQLite or PostgreSQL)
-   ○ container: an image without what it does not need, and Compose
+ » ○ database: a sample in SQLite or PostgreSQL, migrations, OpenAPI
+   ○ container: a Dockerfile for a small image, and Compose
    ○ kubernetes: manifests for a cluster
    ○ github: workflows that test, audit and probe, and Renovate
    ○ gitlab: a pipeline that tests, audits and probes, and Renovate"""
+# The last line of the message: a command, whole.
+WORTH_SEEING = 'curl --json "{}" -H "Origin: https://x.example" http://localhost:8000/api/echo'
 # What a question is followed by.
 ASKED = {
     "project_name": "   My API",
@@ -124,6 +126,8 @@ def test_defaults(start: Start, template: Path, tmp_path: Path) -> None:
     assert "Are all frontends" not in terminal.shown
     assert "My API is in bookshop." in terminal.shown
     assert "\n    http://localhost:5173\n" in terminal.shown
+    assert "\n  uvx copier update --vcs-ref=:current: --defaults -d '" in terminal.shown
+    assert terminal.shown.endswith(f"\n  {WORTH_SEEING}")
     assert answers(tmp_path / "bookshop") == {
         **answers(tmp_path / "bookshop"),
         "project_name": "My API",
@@ -145,7 +149,7 @@ MISTAKES = {
     "https://*.vercel.app": "write https://yours.vercel.app",
     "https://www.example.com.": "write https://www.example.com",
     "null": "remove null: any site can send",
-    "any, https://shop.example.com": "remove any, or the other",
+    "any, https://shop.example.com": "write any alone, or remove it",
     " ": "write at least one origin",
 }
 
@@ -162,11 +166,12 @@ def test_mistakes(start: Start, template: Path, tmp_path: Path) -> None:
     terminal.type(CLEAR + "ftp://shop.example" + ENTER)
     terminal.widen(160)
     terminal.see("write https://shop.example, not ftp://shop.example: no frontend is served by FTP")
+    terminal.widen(80)
     terminal.type(CLEAR + "HTTP://Intranet.example/" + ENTER)
     terminal.see("<space> to select")
     terminal.type(ENTER)
-    terminal.see("- yes (frontend_origins: write https://intranet.example, not http://intranet.ex")
-    terminal.see("with credentials, ")
+    terminal.see(help_of("allow_credentials"))  # says the way back
+    terminal.see("- yes (write https://intranet.example, not http://intranet.example: with cred")
     terminal.type(DOWN + ENTER)
     terminal.see(EXTRAS)
     terminal.type(ENTER)
