@@ -179,6 +179,18 @@ def test_app_may_take_the_connection_over(caplog: pytest.LogCaptureFixture) -> N
     assert not caplog.messages
 
 
+def test_what_a_websocket_raises_is_left_to_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    """The connection is not ours any more; flask-sock ends that of gunicorn in this way."""
+
+    def ends(environ: Any, start_response: Any) -> list[bytes]:
+        raise StopIteration
+
+    environ = EnvironBuilder(headers={"Upgrade": "websocket"}).get_environ()
+    with pytest.raises(StopIteration):
+        put_on(ends).wsgi_app(environ, pytest.fail)  # type: ignore[arg-type]
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize("value", ["a\x00b", "a\x1b[31mb", "\x7f", "a\x0bb", "\N{SNOWMAN}"])
 def test_page_can_read_that_a_header_cannot_be_sent(value: str) -> None:
     """What HTTP forbids in a value: a server would answer without CORS, or cut the connection."""
