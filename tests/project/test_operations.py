@@ -428,15 +428,14 @@ def test_start_and_show_say_what_is_in_force(project: Path, tmp_path: Path) -> N
         server.send("/health/live")  # so that it has started
         line, of_path = [record for record in server.records() if record["event"] == "start"]
     assert (of_path["path"], line["path"]) == ("/api/public", "")
-    for record, part, said in (
-        (line, "origins", ALLOWED),
-        (line, "allow_headers", "Authorization"),
-        (line, "supports_credentials", "False"),
-        (line, "max_age", "600"),
-        (of_path, "origins", "*"),
-        (of_path, "methods", "GET"),
-    ):
-        assert said in record[part]
+    expected = {
+        "origins": ALLOWED,
+        "allow_headers": "Content-Type, Authorization",
+        "supports_credentials": False,
+        "max_age": 600,
+    }
+    assert line.items() >= expected.items()
+    assert of_path.items() >= {"origins": "*", "methods": "GET", "max_age": 600}.items()
     shown = run_flask(project, "cors", "show", "--json", **given)
     assert shown.stderr == ""
     settings = {
