@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
+from random import Random
 from typing import Any
 
 import pytest
@@ -101,6 +102,41 @@ def test_slashes_that_flask_leaves_out_escape_no_policy(path: str) -> None:
     for origin, status in ((OURS, 403), (PARTNER, 200)):
         asked = {"environ_overrides": {"PATH_INFO": path}, "headers": {"Origin": origin}}
         assert client.put("/", **asked).status_code == status
+
+
+ODD = ["/", "//", ".", "..", "/./", "/../", "\\", "%2f", "%2e", "%", ";", "?", "#", " ", "\0"]
+ODD += ["\n", "\t", "\x80", "\xff", "\xc3", "\xb6", "\xc0\xaf", "\xc4\xb0", "\xc3\x9f", "A", ""]
+
+
+def test_no_spelling_of_a_path_reaches_its_view_under_another_policy() -> None:
+    """Whatever the router takes for the path, the gate takes for it as well."""
+    prefixes = ["/api/public/partners", "/größe"]
+    app = app_with(CORS_PATHS={prefix: {"origins": PARTNER} for prefix in prefixes})
+    ran: list[str] = []
+    for prefix in prefixes:
+        for rule in (prefix, f"{prefix}/", f"{prefix}/x", f"{prefix}/x/<path:rest>"):
+            guarded = partial(note, ran, rule)
+            app.add_url_rule(rule, rule, guarded, methods=["PUT"], strict_slashes=False)
+    environ = EnvironBuilder(method="PUT").get_environ()
+    rng, counts = Random(21), {PARTNER: 0, OURS: 0}
+    for _ in range(1000):
+        path = rng.choice(prefixes) + rng.choice(["", "/", "/x", "/x/y"])
+        path = path.encode().decode("latin-1")  # as a server gives it
+        for _ in range(rng.choice([0, 1, 1, 2])):
+            at = rng.randrange(len(path) + 1)
+            path = path[:at] + rng.choice(ODD) + path[at + rng.randrange(2) :]
+        for origin in counts:
+            ran.clear()
+            asked = {**environ, "PATH_INFO": path, "HTTP_ORIGIN": origin}
+            for _ in app.wsgi_app(asked, lambda *_: print):
+                pass
+            counts[origin] += len(ran)
+    assert counts[PARTNER] > 250 and counts[OURS] == 0
+
+
+def note(ran: list[str], rule: str, **_: Any) -> str:
+    ran.append(rule)
+    return rule
 
 
 def mounted(app: Flask) -> Client:
