@@ -361,7 +361,7 @@ def copier_command(values: dict[str, Any]) -> str:
         text = re.sub(r"^[*](?=,|$)", "any", as_text(value))
         answers.append(f"{QUESTIONS[part]}={f'[{text}]' if part == 'methods' else text}")
     given = " ".join(f"-d {shlex.quote(answer)}" for answer in answers)
-    return f"copier update --vcs-ref=:current: --defaults {given}"
+    return f"uvx copier update --vcs-ref=:current: --defaults {given}"
 
 
 def as_text(value: Any) -> str:

@@ -56,8 +56,8 @@ def cookie_risks(policy: Policy, same_site: str | None) -> Iterator[str]:
     if len(first) > 1:
         yield (
             f"{' and '.join(first.values())} are on several sites, and the session cookie is sent"
-            " from the API's own only; to send it from all: copier update --vcs-ref=:current:"
-            " --defaults -d frontends_share_site=no"
+            " from the API's own only; to send it from all: uvx copier update"
+            " --vcs-ref=:current: --defaults -d frontends_share_site=no"
         )
 
 

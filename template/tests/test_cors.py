@@ -173,5 +173,5 @@ def test_app_follows_the_answers() -> None:
         answer = f"allow_credentials={answers.CORS_SUPPORTS_CREDENTIALS}"
     else:
         return
-    command = f"copier update --vcs-ref=:current: --defaults -d '{answer}'"
+    command = f"uvx copier update --vcs-ref=:current: --defaults -d '{answer}'"
     pytest.fail(f"Commit, and run {command}: .copier-answers.yml has another", pytrace=False)

@@ -568,7 +568,7 @@ def test_project_in_a_folder_of_a_repository(edited: Callable[..., Path], tmp_pa
 
 def follow(project: Path, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the command that the tests of a project print."""
-    [command] = re.findall(r"^Commit, and run (copier .*): \.copier-answers", told)
+    [command] = re.findall(r"^Commit, and run uvx (copier .*): \.copier-answers", told)
     commit(project)
     monkeypatch.chdir(project)
     CopierApp.run([*shlex.split(command), "--quiet"], exit=False)

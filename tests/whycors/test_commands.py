@@ -367,7 +367,7 @@ def test_copier_makes_the_printed_change(render: Render) -> None:
     with running_commands(project) as cors:
         changes = [shlex.split(cors(*one).line("To allow it:")) for one in blocked]
     assert changes[0][:-1] == changes[1][:-1]
-    updated = shell(project, *changes[0], "-d", changes[1][-1])
+    updated = shell(project, *changes[0][1:], "-d", changes[1][-1])
     assert updated.exit_code == 0, updated
     with running_commands(project) as cors:
         for arguments in blocked:

@@ -227,7 +227,7 @@ def test_explain_changes_the_path_and_nothing_else(cors: Commands, name: str) ->
 def test_explain_changes_the_answers_for_other_paths(cors: Commands, path: str) -> None:
     result = cors("explain", STRANGER, "GET", path)
     assert result.line("Why:") == f"{STRANGER} is not allowed; the policy allows {APP}"
-    assert result.line("To allow it:").startswith("copier update ")
+    assert result.line("To allow it:").startswith("uvx copier update ")
     assert "CORS_PATHS" not in result.stdout
 
 
@@ -314,7 +314,7 @@ def test_refused_by_the_api(
             "remove FLASK_CORS_METHODS (environment), which overrides the answers: they allow this"
         )
     elif page == APP:
-        assert result.line("To allow it:").startswith("copier update ")
+        assert result.line("To allow it:").startswith("uvx copier update ")
 
 
 def test_blocked_by_the_browser(cors: Commands) -> None:
@@ -367,7 +367,7 @@ def test_probe(cors: Commands) -> None:
         assert refused.line(line) == MISSES["refused"][2]
         refused = cors("probe", f"{api}/elsewhere", STRANGER, "POST")
         assert NO_HEADER in refused.stdout
-        assert refused.line("To allow it:").startswith("copier update ")
+        assert refused.line("To allow it:").startswith("uvx copier update ")
         head = cors("probe", f"{api}/elsewhere", APP, "HEAD", FLASK_CORS_METHODS="PUT")
         assert head.exit_code == 0  # the deployed API allows it
         assert head.line("Warning: the policy here does not allow this:").startswith("HEAD is not")

@@ -63,7 +63,7 @@ def test_all_causes_at_once(cors: Commands, render: Render) -> None:
     project = render(frontend_origins=APP, allowed_methods=["GET", "POST"])
     commit(project)
     subprocess.run(
-        [sys.executable, "-m", *shlex.split(result.line("To allow it:"))],
+        [sys.executable, "-m", *shlex.split(result.line("To allow it:"))[1:]],
         cwd=project,
         check=True,
         capture_output=True,
@@ -79,7 +79,7 @@ def test_command_for_good_is_made_from_the_answers(cors: Commands) -> None:
         "remove FLASK_CORS_ORIGINS (environment), which overrides the answers"
     )
     assert result.line("To allow it:") == (
-        "copier update --vcs-ref=:current: --defaults"
+        "uvx copier update --vcs-ref=:current: --defaults"
         f" -d 'frontend_origins={APP}, {STRANGER}' -d 'allowed_methods=[GET, POST, PUT]'"
     )
     assert variables(result.line("Or for one deployment:")) == {
@@ -107,7 +107,7 @@ def test_headers_that_the_page_cannot_read(cors: Commands) -> None:
     assert result.exit_code == 0
     assert result.line("But the page cannot read") == "X-Total-Count, Link, ETag: it gets null."
     assert result.line("To expose them:") == (
-        "copier update --vcs-ref=:current: --defaults"
+        "uvx copier update --vcs-ref=:current: --defaults"
         " -d 'exposed_headers=X-Request-ID, X-Total-Count, Link, ETag'"
     )
     exposed = variables(result.line("Or for one deployment:"))

@@ -297,7 +297,7 @@ def test_each_reason_comes_with_its_fix_and_the_words_in_the_console(tab: Page, 
     card = tab.locator(":target")
     expect(card.get_by_role("heading")).to_have_text(reason)
     answer, variable = (
-        "copier update --vcs-ref=:current: --defaults -d 'allowed_methods=[GET, PUT, PATCH]'",
+        "uvx copier update --vcs-ref=:current: --defaults -d 'allowed_methods=[GET, PUT, PATCH]'",
         "FLASK_CORS_METHODS='GET, PUT, PATCH'",
     )
     assert card.locator("code").all_inner_texts() == [answer, variable]
@@ -523,7 +523,7 @@ def test_no_origin_of_this_machine(render: Render) -> None:
     message = refused(make_app(CORS_ORIGINS="https://app.example.com"))
     assert message.startswith("Error: the policy allows no page on this machine. Allow one:\n")
     update, run, play = commands_in(message)
-    assert update.startswith("copier update ") and run.endswith(" flask run")
+    assert update.startswith("uvx copier update ") and run.endswith(" flask run")
     variable, *command = shlex.split(play)
     assert command == ["flask", "cors", "playground"]
     name, _, value = variable.partition("=")
@@ -531,7 +531,7 @@ def test_no_origin_of_this_machine(render: Render) -> None:
     with running_page(project, "--no-open", **{name: value}) as page:
         assert f"{value}/" == f"https://app.example.com, {page}"
     commit(project)
-    shell(project, update)
+    shell(project, update.removeprefix("uvx "))
     with running_page(project, "--no-open") as page:
         assert f"{value}/" == f"https://app.example.com, {page}"
 
@@ -540,7 +540,7 @@ def test_origin_that_needs_a_certificate() -> None:
     app = make_app(CORS_ORIGINS="https://app.example.com, https://localhost:5173")
     assert refused(app).startswith(
         "Error: a page at https://localhost:5173 needs a certificate. Allow an origin over plain"
-        " http:\n  copier update "
+        " http:\n  uvx copier update "
     )
 
 

@@ -175,7 +175,7 @@ def test_neither_allows_it(probe: Probe) -> None:
         result = probe(fault, "GET", page=page, path=path)
         assert result.exit_code == 1
         assert result.line("Why:") == f"{page} is not allowed, but {PAGE} is: the port differs"
-        assert page in result.line("To allow it: copier update")
+        assert page in result.line("To allow it: uvx copier update")
         assert "Warning" not in result.stdout
     assert probe("none", "GET", page="null").line("Why:").startswith("null is not allowed")
     # A fault before the API comes first: nothing of the policy matters until it is gone.
