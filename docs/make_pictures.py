@@ -1,4 +1,4 @@
-"""Make the README's pictures anew, with Debian's Chromium; ports 5173 and 8000 must be free.
+"""Make the README's pictures again, with Debian's Chromium; ports 5173 and 8000 must be free.
 
 pip install . --group docs && python docs/make_pictures.py
 """
@@ -79,10 +79,9 @@ def screenshot(scheme: Literal["light", "dark"]) -> Image.Image:
     return Image.open(io.BytesIO(picture)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
 
 
-# The dark page's colours; of the eight, only those that are used.
+# The dark page's ink and paper; the command prints no colours.
 INK, PAPER = (231, 229, 223), (31, 34, 39)
-RED, GREEN, GREY = (255, 163, 149), (132, 211, 163), (165, 168, 173)
-THEME = TerminalTheme(PAPER, INK, [PAPER, RED, GREEN, INK, INK, INK, INK, GREY])
+THEME = TerminalTheme(PAPER, INK, [PAPER, *[INK] * 7])
 
 
 def terminal(project: Path) -> str:
@@ -94,16 +93,8 @@ def terminal(project: Path) -> str:
         text=True,
     ).stdout
     console = Console(record=True, width=96, file=io.StringIO())
-    console.print(Text.assemble(("$ ", "bold green"), (f"flask cors {EXPLAIN}", "bold")))
-    for line in printed.splitlines():
-        text = Text(line)
-        text.highlight_regex(r"^   [<>] .*", "white")
-        text.highlight_regex(r"^Blocked.*", "bold red")
-        text.highlight_regex(
-            r"^(\d\. \w+|Why|Also|To allow it|Or for one deployment|\w+'s console):", "bold"
-        )
-        text.highlight_regex(r"(?<=: )(copier update|FLASK_).*", "green")
-        console.print(text, soft_wrap=False)
+    console.print(Text(f"$ flask cors {EXPLAIN}"))
+    console.print(Text(printed.rstrip()))
     svg = console.export_svg(title="flask cors explain", theme=THEME)
     # Nothing from elsewhere: the fonts are those of who looks.
     svg = re.sub(r"@font-face \{.*?\}|<!--.*?-->", "", svg, flags=re.DOTALL)
