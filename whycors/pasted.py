@@ -142,7 +142,7 @@ def read_text(text: str) -> Said:
     if said is None:
         raise click.UsageError(
             "paste the whole error about CORS from the browser's console, or a curl command, or"
-            f" write ORIGIN METHOD PATH: {rules.show(text)} is something else"
+            f" write ORIGIN METHOD PATH, not {rules.show(text)}"
         )
     return said
 

@@ -61,6 +61,6 @@ def load_env(path: Path) -> None:
         if binding.error or (binding.key is not None and binding.value is None):
             before = len(binding.original.string) - len(binding.original.string.lstrip())
             line = binding.original.line + binding.original.string[:before].count("\n")
-            raise ClickException(f"write NAME=value in {path}, line {line}: it is something else")
+            raise ClickException(f"write NAME=value in {path}, line {line}: it has another form")
     load_dotenv(stream=StringIO(text))
     check_names({})  # before Flask, which fails at FLASK_CORS_ORIGINS__0
