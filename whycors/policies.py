@@ -56,7 +56,7 @@ def parse_origins(value: Any) -> tuple[tuple[str, ...], list[str]]:
     if not found and not problems:
         problems.append("write at least one origin, such as https://app.example.com")
     if "*" in found and len(found) > 1:
-        problems.append("remove any, or the other origins: any stands for every origin")
+        problems.append("write any alone, or remove it: it stands for every origin")
     return found, problems
 
 

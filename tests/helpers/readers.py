@@ -141,7 +141,7 @@ def problems_at_prompt(answers: dict[str, Any]) -> list[str]:
     refusal = str(PROBLEMS.credentials_problem(True, origins)) if credentials else ""
     found = [
         ("CORS_ORIGINS", PROBLEMS.origins_problem(origins)),
-        ("CORS_ORIGINS", refusal.removeprefix("frontend_origins: ")),
+        ("CORS_ORIGINS", refusal.removesuffix(" (in frontend_origins)")),
         ("CORS_ALLOW_HEADERS", headers_problem("allowed header", allowed, credentials)),
         ("CORS_EXPOSE_HEADERS", headers_problem("exposed header", exposed, credentials)),
     ]

@@ -220,7 +220,7 @@ def test_origin_may_not_use_credentials(origin: str, written: str, reason: str) 
     assert at_start("origins", origin) == (origin, None)
     problem = origins.credentials_problem(origin)
     assert problem is not None and problem.startswith(f"write {written}") and reason in problem
-    assert str(PROBLEMS.credentials_problem(True, [origin])) == f"frontend_origins: {problem}"
+    assert str(PROBLEMS.credentials_problem(True, [origin])) == f"{problem} (in frontend_origins)"
     advised = advice(origin, problem)
     if advised and " " not in advised:
         assert origins.credentials_problem(advised) is None
