@@ -12,7 +12,8 @@ from typing import Any
 
 from conftest import ROOT
 
-# Reads a command a line, and answers with a line. The app is made by a config, and gets the
+# Reads a command a line, and answers with a line. The app is made by a config, without a log of
+# requests as `flask` makes it for a command, and gets the
 # commands as its own. By the fixture `installed`, `flask` finds them as it does for users.
 # Hosts under .invalid have no address, whatever the machine's resolver makes of them, and those
 # under .test and .local have this machine's. A command that hangs ends the process. By
@@ -36,7 +37,7 @@ for line in sys.stdin:
     arguments, variables, config = json.loads(line)
     signal.alarm(60)
     os.environ.update(variables)
-    app = create_app(config)
+    app = create_app({"LOG_LEVEL": "WARNING", **(config or {})})
     app.cli.add_command(commands)
     result = app.test_cli_runner().invoke(args=["cors", *arguments], color=True)
     signal.alarm(0)

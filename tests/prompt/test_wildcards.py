@@ -7,7 +7,7 @@ import hostile
 import pytest
 from publicsuffixlist import PublicSuffixList
 from readers import ROOT, at_prompt, at_start
-from test_start import started
+from test_start_takes import started
 
 from app.cors import Policy
 
