@@ -2,9 +2,11 @@
 
 import random
 import re
+from collections import Counter
 
 import hostile
 import pytest
+from cases import refused
 from publicsuffixlist import PublicSuffixList
 from readers import ROOT, at_prompt, at_start
 from test_start_takes import started
@@ -151,6 +153,28 @@ def test_prompt_refuses_wildcards_under_common_suffixes(host: str) -> None:
     assert at_prompt("origins", f"https://*.{host}")[1] is not None
     preview = at_prompt("origins", f"https://pr-*.{host}:*")
     assert (preview[1] is None) == (host in named("shared"))
+
+
+def test_start_takes_of_refused_origins_only_what_no_other_page_has() -> None:
+    """An app's origin, a host that no name can have, and hosts of the owner's own domain."""
+    taken = [(reason, item) for item, _, reason in refused("origins") if started("origins", item)]
+    assert Counter(reason for reason, _ in taken) == {
+        "no frontend has this scheme": 3,
+        "the scheme is misspelt": 2,
+        "an id is 32 letters from a to p": 2,
+        "an id is a UUID": 2,
+        "253 characters": 2,
+        "another in punycode": 1,
+        "next to a hyphen": 1,
+    }
+    wildcards = [item for _, item in taken if "*" in item and len(item) < 200]
+    assert wildcards == ["https://xn--*.example.com"]
+
+
+@pytest.mark.parametrize("host", ["intra", "com", "dev", "co.uk", "lan2"])
+def test_start_refuses_wildcards_under_names_that_anyone_can_have(host: str) -> None:
+    assert started("origins", f"https://*.{host}") is None
+    assert started("origins", f"https://*.yours.{host}") is not None
 
 
 def test_start_refuses_wildcards_under_every_suffix() -> None:
