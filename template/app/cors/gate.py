@@ -209,10 +209,10 @@ def refusal(environ: Environ, policy: Policy, allowed: bool) -> str | None:
     A form on any site makes an API act, with the user's cookies; CORS only hides the answer. The
     rule is that of Go's `http.CrossOriginProtection`, which trusts here what the policy allows.
     """
-    if not policy.protection:
-        return None
     method = environ["REQUEST_METHOD"]
     permitted = allowed and policy.allows_method(method)
+    if not policy.protection or permitted and "HTTP_UPGRADE" not in environ:
+        return None
     if method in ("GET", "HEAD", "OPTIONS"):
         # These only read: no other page sees the answer, and links and images send no Origin.
         is_fetch = environ.get("HTTP_SEC_FETCH_MODE", "cors") == "cors" and "HTTP_ORIGIN" in environ
@@ -264,8 +264,8 @@ def is_foreign(environ: Environ) -> bool:
         return site not in ("same-origin", "none")
     if (origin := environ.get("HTTP_ORIGIN")) is None:
         return False
-    hosts = (origin.partition("://")[2], environ.get("HTTP_HOST", ""))
-    return len({re.sub(r":(?:80|443)\Z", "", host.lower()) for host in hosts}) > 1
+    hosts = (origin.partition("://")[2].lower(), environ.get("HTTP_HOST", "").lower())
+    return len({host.removesuffix(":443").removesuffix(":80") for host in hosts}) > 1
 
 
 def shown(environ: Environ) -> str:
