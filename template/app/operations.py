@@ -19,84 +19,99 @@ from flask import Flask
 from flask.cli import FlaskGroup
 from flask.helpers import get_debug_flag
 from flask.logging import default_handler
+from structlog.processors import format_exc_info
 from structlog.stdlib import ProcessorFormatter
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import is_running_from_reloader
 
 from app.cors.gate import Environ, Headers, Start
-from app.cors.policy import READERS
+from app.cors.origins import host_of
+from app.cors.policy import READERS, Policy
 
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-is_host = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(:[0-9]+)?\Z").match
+current_id: ContextVar[str | None] = ContextVar("current_id", default=None)  # of the request
 is_id = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z").match  # it goes into headers and logs
 
+NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 # HSTS is for a whole host: the proxy that has its certificate sends it.
 SECURITY: Headers = [
     ("X-Content-Type-Options", "nosniff"),
-    ("Content-Security-Policy", "default-src 'none'"),
+    ("Content-Security-Policy", NOTHING),
     # With no-referrer, browsers send `Origin: null` for a form of the API's own, over plain http.
     ("Referrer-Policy", "same-origin"),
 ]
 
-current_id: ContextVar[str | None] = ContextVar("current_id", default=None)  # of the request
+HOST = r"'\.?[\w-]+(\.[\w-]+)*(:\d+)?'"
+# Each setting: its default, the `repr` of what it may be, and what to write instead.
+SETTINGS: dict[str, tuple[Any, str, str]] = {
+    "PROXIES": (0, r"\d+", "how many proxies are in front, such as 1"),
+    "PREFIX_PROXIES": (0, r"\d+", "how many of them set X-Forwarded-Prefix, such as 1"),
+    "MAX_CONTENT_LENGTH": (None, r"\d+|None", "a number of bytes, such as 1000000"),
+    "TRUSTED_HOSTS": (None, rf"[\[(]{HOST}(, {HOST})*,?[\])]|None", "api.example.com"),
+    "LOG_FORMAT": ("json", "'(json|text)'", "json or text"),
+    "LOG_LEVEL": ("INFO", "'(DEBUG|INFO|WARNING|ERROR|CRITICAL)'", "a level, such as INFO"),
+}
 
 
 def init_app(app: Flask) -> None:
     """Put it around the app and its policy. Raises ClickException where a setting is wrong."""
     config = app.config
-    for name, value in (("PROXIES", 0), ("LOG_LEVEL", "INFO"), ("LOG_FORMAT", "json")):
-        config.setdefault(name, value)
     if isinstance(hosts := config["TRUSTED_HOSTS"], str):  # from the environment
         config["TRUSTED_HOSTS"] = hosts.replace(",", " ").split()
-    check(app)
+    for name, (default, pattern, meant) in SETTINGS.items():
+        if not re.fullmatch(pattern, repr(config.setdefault(name, default)), re.ASCII):
+            raise click.ClickException(f"{name}: write {meant}, not {config[name]!r}")
+    check_key(app)
     app.logger.removeHandler(default_handler)
     log = Log(config["LOG_LEVEL"], as_text=config["LOG_FORMAT"] == "text")
     others = "cross-origin" if config["SESSION_COOKIE_SAMESITE"] == "None" else "same-site"
     app.wsgi_app = Boundary(app.wsgi_app, others, log)  # type: ignore[method-assign]
     # Outside all: the policy, the redirects and the log see what the proxy was asked for.
-    if count := config["PROXIES"]:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=count, x_proto=count, x_host=count
-        )
+    if config["PROXIES"] or config["PREFIX_PROXIES"]:
+        counts = [*[config["PROXIES"]] * 3, 0, config["PREFIX_PROXIES"]]  # for, proto, host, port
+        app.wsgi_app = ProxyFix(app.wsgi_app, *counts)  # type: ignore[method-assign]
     if serves():
-        policy = app.extensions["cors_policy"]
-        for own in (policy, *policy.paths.values()):
-            parts = {part: getattr(own, part) for part in ("path", *READERS)}
-            lists = {part: ", ".join(it)[:200] for part, it in parts.items() if type(it) is tuple}
-            structlog.get_logger().info("start", **{**parts, **lists})
+        tell(app, app.extensions["cors_policy"])
 
 
-def check(app: Flask) -> None:
-    config = app.config
-    hosts, limit = config["TRUSTED_HOSTS"], config["MAX_CONTENT_LENGTH"]
-    are_hosts = isinstance(hosts, (list, tuple)) and hosts and all(map(is_host, map(str, hosts)))
-    for name, meant, is_right in (
-        ("PROXIES", "how many proxies are in front, such as 1", is_count(config["PROXIES"])),
-        ("MAX_CONTENT_LENGTH", "1000000", limit is None or is_count(limit)),
-        ("LOG_LEVEL", f"one of {', '.join(LEVELS)}", config["LOG_LEVEL"] in LEVELS),
-        ("LOG_FORMAT", "json or text", config["LOG_FORMAT"] in ("json", "text")),
-        ("TRUSTED_HOSTS", "api.example.com, or .example.com for all", hosts is None or are_hosts),
-    ):
-        if not is_right:
-            raise click.ClickException(f"{name}: write {meant}, not {config[name]!r}")
-    package = f"{app.import_name.partition('.')[0]}."
+def tell(app: Flask, policy: Policy) -> None:
+    """Log the policy in force, and what of it is probably a mistake."""
+    for each in (policy, *policy.paths.values()):
+        parts = {part: getattr(each, part) for part in ("path", *READERS)}
+        lists = {part: ", ".join(it)[:200] for part, it in parts.items() if type(it) is tuple}
+        structlog.get_logger().info("start", **{**parts, **lists})
+    rules = [rule.rule.split("/") for rule in app.url_map.iter_rules()]
+    for path in policy.paths:
+        own = path.split("/")
+        pairs = [zip(own, rule, strict=False) for rule in rules if len(rule) >= len(own)]
+        if not any(all(a == b or "<" in b for a, b in pair) for pair in pairs):
+            app.logger.warning("CORS_PATHS: write %r as Flask routes it: no route is there", path)
+    hosts = {host_of(origin) for origin in policy.origins if policy.supports_credentials}
+    if {"localhost", "127.0.0.1"} <= hosts:
+        app.logger.warning("CORS_ORIGINS: write localhost or 127.0.0.1: they share no cookie")
+
+
+def check_key(app: Flask) -> None:
+    """Raise ClickException where the app's own code has the session, and no key is fit for it."""
+    key, package = app.config["SECRET_KEY"], f"{app.import_name.partition('.')[0]}."
     own = [module for name, module in [*sys.modules.items()] if f"{name}.".startswith(package)]
     uses_session = any(vars(module).get("session") is flask.session for module in own)
-    if uses_session and not config["SECRET_KEY"] and serves():
+    least = 1 if app.testing or command() else 32
+    if uses_session and serves() and not (isinstance(key, (str, bytes)) and len(key) >= least):
         raise click.ClickException(
-            "SECRET_KEY: set FLASK_SECRET_KEY, or write it into .env (.env.example says how);"
-            " tests take it from tests/conftest.py. It signs the session, which the app uses"
+            "SECRET_KEY: set FLASK_SECRET_KEY to a text of 32 characters or more, or write it into"
+            " .env (.env.example says how); tests take it from tests/conftest.py"
         )
 
 
-def is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+def command() -> click.Context | None:
+    """Return the command of `flask` that this process runs, None if a server loads the app."""
+    context = click.get_current_context(silent=True)  # granian, too, has one
+    return context if context and isinstance(context.find_root().command, FlaskGroup) else None
 
 
 def serves() -> bool:
     """Return whether this process serves requests: that of `flask db upgrade` does not."""
-    context = click.get_current_context(silent=True)  # granian, too, has one
-    if context is None or not isinstance(context.find_root().command, FlaskGroup):
+    if (context := command()) is None:
         return True
     reloads = context.params.get("reload")
     restarts = get_debug_flag() if reloads is None else reloads
@@ -114,10 +129,10 @@ class Boundary:
         self.log = log
         # By whether every site may read the response, and whether it may be stored.
         self.headers: dict[tuple[bool, bool], Headers] = {}
-        for public in (False, True):
-            policy = ("Cross-Origin-Resource-Policy", "cross-origin" if public else others)
-            self.headers[public, True] = [*SECURITY, policy]
-            self.headers[public, False] = [*SECURITY, policy, ("Cache-Control", "no-store")]
+        for public, who in ((False, others), (True, "cross-origin")):
+            stored = [*SECURITY, ("Cross-Origin-Resource-Policy", who)]
+            self.headers[public, True] = stored
+            self.headers[public, False] = [*stored, ("Cache-Control", "no-store")]
         self.names = {name.lower() for name, _ in self.headers[True, False]}
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
@@ -171,10 +186,7 @@ class Log(logging.Formatter):
         server.propagate = False  # its banner has several lines, which are for people
         server.addFilter(lambda record: record.levelno > logging.INFO or not record.args)
         structlog.configure(
-            processors=[
-                structlog.processors.format_exc_info,
-                ProcessorFormatter.wrap_for_formatter,
-            ],
+            processors=[format_exc_info, ProcessorFormatter.wrap_for_formatter],
             wrapper_class=structlog.make_filtering_bound_logger(level),
             logger_factory=structlog.stdlib.LoggerFactory(),
         )
@@ -199,10 +211,9 @@ class Log(logging.Formatter):
         return "\n".join(line.encode("unicode_escape").decode() for line in lines)
 
     def request(self, environ: Environ, began: float) -> None:
-        """Write the line of a request. Of its headers and its query, only the origin is in it.
+        """Write the line of a request, when its first chunk is made: a stream may last for hours.
 
-        Not by way of logging, which would take as long as all the rest of the app. It is written
-        when the headers and the first chunk have been made: a stream may go on for hours.
+        Of its headers and query, only the origin is in it. Logging would take ten times as long.
         """
         route = environ.get("cors.route")  # preflights, refusals and what is not found have none
         path = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")

@@ -7,16 +7,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
-
 # A conflict, and what 3.0.0 had; the template's CHANGELOG says what takes its place.
 LEFT = (
-    r"^<{7} |^FLASK_APP=dev|^ *(from|import) (corscheck|dev|pages"
-    r"|app\.wiring|app\.operations\.[a-z]+|app\.cors\.([^gop]|p[^o])[a-z]+)( |\.|$)"
+    r"^<{7} |^FLASK_APP=dev|^ *(from|import) (corscheck|dev|pages|app\.(wiring|operations\.[a-z]+"
+    r"|cors\.(environment|headers|log|middleware|parse|protection|rules)))( |\.|$)"
 )
-RELOCK = """
-    {0} --output-file=requirements.txt pyproject.toml
-    {0} --group=dev --output-file=requirements-dev.txt pyproject.toml"""
-RELOCK = RELOCK.format("uv pip compile --universal --generate-hashes --python-version=3.11")
+UV = "\n    uv pip compile --universal --generate-hashes --python-version=3.11 --output-file="
+RELOCK = f"{UV}requirements.txt pyproject.toml{UV}requirements-dev.txt --group=dev pyproject.toml"
 
 
 def git(command: str) -> list[str]:

@@ -272,7 +272,8 @@ def test_another_id_is_made(gunicorn: Server, given: str | None) -> None:
 
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-site",
 }
@@ -335,6 +336,13 @@ def test_proxies_are_trusted_by_number(project: Path, tmp_path: Path) -> None:
             assert len(server.lines()[-1]) < 600
 
 
+def test_prefix_of_a_proxy_is_trusted_by_a_number_of_its_own(project: Path, tmp_path: Path) -> None:
+    """PROXIES alone leaves it to the client, who could rewrite where a redirect leads."""
+    with serving(project, tmp_path / "log", FLASK, FLASK_PREFIX_PROXIES="1") as server:
+        headers = server.send("/away", X_Forwarded_Prefix="/v1")[1]
+        assert headers["Location"] == "http://api.example/v1/own/x"
+
+
 def test_other_hosts_are_refused_where_some_are_trusted(project: Path, tmp_path: Path) -> None:
     hosts = "api.example, .internal.example"
     with serving(project, tmp_path / "log", FLASK_TRUSTED_HOSTS=hosts) as server:
@@ -360,17 +368,20 @@ def test_other_hosts_are_refused_where_some_are_trusted(project: Path, tmp_path:
         ({"FLASK_PROXIES": "-1"}, "such as 1, not -1"),
         ({"FLASK_PROXIES": "1.0"}, "such as 1, not 1.0"),
         ({"FLASK_PROXIES": "true"}, "such as 1, not True"),
-        ({"FLASK_TRUSTED_HOSTS": ""}, "TRUSTED_HOSTS: write api.example.com, or .example.com for"),
-        ({"FLASK_TRUSTED_HOSTS": "7"}, "for all, not 7"),
-        ({"FLASK_TRUSTED_HOSTS": "https://a.test/v1"}, "for all, not ['https://a.test/v1']"),
-        ({"FLASK_TRUSTED_HOSTS": "*.acme.test"}, "for all, not ['*.acme.test']"),
-        ({"FLASK_LOG_LEVEL": "loud"}, "LOG_LEVEL: write one of DEBUG, INFO, "),
-        ({"FLASK_LOG_LEVEL": "info"}, "CRITICAL, not 'info'"),
+        ({"FLASK_TRUSTED_HOSTS": ""}, "TRUSTED_HOSTS: write api.example.com, not []"),
+        ({"FLASK_TRUSTED_HOSTS": "7"}, "TRUSTED_HOSTS: write api.example.com, not 7"),
+        (
+            {"FLASK_TRUSTED_HOSTS": "https://a.test/v1"},
+            "api.example.com, not ['https://a.test/v1']",
+        ),
+        ({"FLASK_TRUSTED_HOSTS": "*.acme.test"}, "api.example.com, not ['*.acme.test']"),
+        ({"FLASK_LOG_LEVEL": "loud"}, "LOG_LEVEL: write a level, such as INFO, not 'loud'"),
+        ({"FLASK_LOG_LEVEL": "info"}, "such as INFO, not 'info'"),
         ({"FLASK_LOG_FORMAT": "xml"}, "LOG_FORMAT: write json or text, not 'xml'"),
-        ({"FLASK_MAX_CONTENT_LENGTH": "1MB"}, "MAX_CONTENT_LENGTH: write 1000000, not '1MB'"),
-        ({"FLASK_MAX_CONTENT_LENGTH": "1.5"}, "MAX_CONTENT_LENGTH: write 1000000, not 1.5"),
-        ({"FLASK_MAX_CONTENT_LENGTH": ""}, "MAX_CONTENT_LENGTH: write 1000000, not ''"),
-        ({"FLASK_MAX_CONTENT_LENGTH": "-1"}, "MAX_CONTENT_LENGTH: write 1000000, not -1"),
+        ({"FLASK_MAX_CONTENT_LENGTH": "1MB"}, "such as 1000000, not '1MB'"),
+        ({"FLASK_MAX_CONTENT_LENGTH": "1.5"}, "such as 1000000, not 1.5"),
+        ({"FLASK_MAX_CONTENT_LENGTH": ""}, "such as 1000000, not ''"),
+        ({"FLASK_MAX_CONTENT_LENGTH": "-1"}, "such as 1000000, not -1"),
     ],
 )
 def test_setting_that_is_wrong_stops_the_start(
@@ -409,9 +420,18 @@ def test_secret_is_needed_where_the_session_is_used(template: Path, tmp_path: Pa
         assert server.send("/api/echo")[0] == 200, "a package has it, and the app may not use it"
     echo.write_text(own.replace("Blueprint, request", "Blueprint, request, session"))
     told = start(project, "run", "--port=0")
-    assert "SECRET_KEY: set FLASK_SECRET_KEY, or write it into .env" in told
+    assert "SECRET_KEY: set FLASK_SECRET_KEY to a text of 32 characters or more, or" in told
     run_python(project, "-m", "flask", "routes")  # it serves nothing
-    with serving(project, tmp_path / "log", app="wsgi", FLASK_SECRET_KEY="hush") as server:
+    for key in ("12345678901234567890", "true", '{"a": 1}'):  # which Flask reads as JSON
+        assert "SECRET_KEY: set" in start(project, "run", "--port=0", FLASK_SECRET_KEY=key)
+    for key in ("change-me", " " * 31):
+        command = [sys.executable, "-c", "import wsgi"]
+        environment = {**os.environ, "FLASK_SECRET_KEY": key}
+        result = subprocess.run(command, cwd=project, env=environment, capture_output=True)
+        assert b"SECRET_KEY: set FLASK_SECRET_KEY to a text of 32 characters" in result.stderr
+    with serving(project, tmp_path / "log2", FLASK, "wsgi", FLASK_SECRET_KEY="short") as server:
+        assert server.send("/api/echo")[0] == 200, "on a developer's machine"
+    with serving(project, tmp_path / "log", app="wsgi", FLASK_SECRET_KEY="hush" * 8) as server:
         assert server.send("/api/echo")[0] == 200
         assert "hush" not in str(server.records())
 
@@ -421,7 +441,7 @@ def test_start_and_show_say_what_is_in_force(project: Path, tmp_path: Path) -> N
     given = {
         "FLASK_PROXIES": "2",
         "FLASK_TRUSTED_HOSTS": "api.example",
-        "FLASK_SECRET_KEY": "hush",
+        "FLASK_SECRET_KEY": "hush" * 8,
         "FLASK_CORS_PATHS": '{"/api/public": {"origins": ["any"], "methods": ["GET"]}}',
     }
     with serving(project, tmp_path / "log", **given) as server:
@@ -445,3 +465,34 @@ def test_start_and_show_say_what_is_in_force(project: Path, tmp_path: Path) -> N
         assert settings[name] == (value, f"environment, FLASK_{name}")
     assert settings["LOG_LEVEL"] == ("INFO", "default")
     assert "hush" not in shown.stdout + str(line)
+
+
+def warnings_of_a_start(project: Path, log: Path, **environment: str) -> list[str]:
+    with serving(project, log, **environment) as server:
+        server.send("/health/live")
+        return [record["event"] for record in server.records() if record["level"] == "warning"]
+
+
+def test_entry_of_cors_paths_below_which_no_route_is_is_told(project: Path, tmp_path: Path) -> None:
+    """One with a mount's prefix protects nothing: policies go by the path that Flask routes."""
+    paths = ("/v1/api/echo", "/api/echo/x", "/api/echo", "/static/css", "/health")
+    entries = {path: {"methods": ["GET"]} for path in paths}
+    told = warnings_of_a_start(project, tmp_path / "log", FLASK_CORS_PATHS=json.dumps(entries))
+    expected = "CORS_PATHS: write '{}' as Flask routes it: no route is there"
+    assert sorted(told) == [expected.format("/api/echo/x"), expected.format("/v1/api/echo")]
+
+
+@pytest.mark.parametrize(
+    ("origins", "credentials", "count"),
+    [
+        ("http://localhost:5173, http://127.0.0.1:5173", "true", 1),
+        ("http://localhost:5173, http://127.0.0.1:5173", "false", 0),
+        ("http://localhost:5173, http://localhost:8080", "true", 0),
+    ],
+)
+def test_localhost_beside_127_is_told_where_cookies_are_sent(
+    project: Path, tmp_path: Path, origins: str, credentials: str, count: int
+) -> None:
+    given = {"FLASK_CORS_ORIGINS": origins, "FLASK_CORS_SUPPORTS_CREDENTIALS": credentials}
+    told = warnings_of_a_start(project, tmp_path / "log", **given)
+    assert told == ["CORS_ORIGINS: write localhost or 127.0.0.1: they share no cookie"] * count

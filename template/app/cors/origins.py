@@ -36,23 +36,22 @@ def read_origin(item: str) -> str:
 
     Raises ValueError, which says what to write, if the item is none of them.
     """
-    if item.lower() in ("any", "*"):
-        return "*"
     origin = canonical(item)
     if origin is None:
         meant = correction(item) or "an origin such as https://app.example.com"
         raise ValueError(f"write {meant}, not {show(item)}: browsers send no such origin")
     label, _, base = host_of(origin).partition(".")
-    registered = "*" in label and (
-        is_shared(base, only_icann=True) or "." not in base and not PRIVATE.fullmatch(base)
-    )
-    if registered or (label == "*" and is_shared(base)):
+    is_top = "." not in base and not PRIVATE.fullmatch(base)
+    registered = "*" in label and (is_top or is_shared(base, only_icann=True))
+    if base and (registered or (label == "*" and is_shared(base))):
         raise ValueError(f"name the domain that is yours in {origin}: {base} is everybody's")
     return origin
 
 
 def canonical(item: str) -> str | None:
     """Return an origin or a wildcard as browsers would write it, None if it is neither."""
+    if item.lower() in ("any", "*"):
+        return "*"
     if web := WEB_ORIGIN.fullmatch(item.lower()):
         scheme, host, port = web.groups("")
         if ADDRESS.fullmatch(host):

@@ -140,16 +140,15 @@ def check_names(config: Mapping[str, Any]) -> None:
     """Raise PolicyError for a variable or setting that is meant for the policy and misses it."""
     settings = [setting(part) for part in (*READERS, "paths")]
     variables = [f"FLASK_{name}" for name in settings]
-    found = []
     for name in sorted(os.environ):
         plain = re.sub("_+", "_", name.upper()).removeprefix("FLASK_")
         close = get_close_matches(f"FLASK_{plain}", variables, n=1, cutoff=0.8)
         if plain.startswith("CORS_") and close and name not in variables:
-            found.append((name, close[0]))
-    unread = [name for name in config if name.startswith("CORS_") and name not in settings]
-    found += [(it, get_close_matches(it, settings, cutoff=0)[0]) for it in unread]
-    for name, meant in found:
-        raise PolicyError(f"write {meant}, not {name}: nothing reads that name")
+            raise PolicyError(f"write {close[0]}, not {name}: nothing reads that name")
+    for name in config:
+        if name.startswith("CORS_") and name not in settings:
+            meant = get_close_matches(name, settings, cutoff=0)[0]
+            raise PolicyError(f"write {meant}, not {name}: nothing reads that name")
 
 
 def read_path(path: Any) -> str:
