@@ -6,9 +6,8 @@ GUNICORN_CMD_ARGS sets anything, as options: GUNICORN_CMD_ARGS="--timeout=60 --k
 
 import os
 
-# A worker for each core. It serves many requests at once: one that waits, for a slow client, a
-# database or another API, or that streams, leaves its turn to the others. Code that computes keeps
-# it: where views do that for long, set worker_class to "gthread", and threads.
+# A worker for each core. A request that waits or streams leaves its turn to the others; code that
+# computes does not: where views do that for long, set worker_class to "gthread", and threads.
 cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 workers = os.environ.get("WEB_CONCURRENCY", cores or 1)
 worker_class = "gevent"
@@ -21,10 +20,11 @@ graceful_timeout = 30
 keepalive = 5
 
 # In bytes. A longer request line is answered with 414; a longer header, or one more, with 431.
-# nginx has about the same limits.
 limit_request_line = 8190
 limit_request_field_size = 8190
 limit_request_fields = 99
+
+forwarder_headers = ""  # a SCRIPT_NAME header, of a proxy or a client, moves no path
 
 # Write nothing to a disk: it may be read-only.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None

@@ -117,6 +117,19 @@ def test_refusal_of_the_server_is_logged(server: Server, project: Path) -> None:
     assert "Request Line is too large" in (project / "start.log").read_text()
 
 
+@pytest.mark.parametrize("header", ["SCRIPT_NAME: /api/public", "PATH_INFO: /x"])
+def test_header_moves_no_path(project: Path, header: str) -> None:
+    """gunicorn would take the path from it, where the client or its proxy is on this machine."""
+    paths = {"FLASK_CORS_PATHS": '{"/api/public": {"origins": ["any"]}}'}
+    with serving(project, START, project / "moved.log", paths) as server:
+        evil = "Origin: https://evil.example"
+        for path in ("/here", "/api/public/here", "/api/public/x", "/api/echo"):
+            known, moved = server.ask(path, evil), server.ask(path, evil, header)
+            assert status_of(moved) == status_of(known)
+            assert (b"Allow-Origin: *" in moved) == path.startswith("/api/public")
+        assert body_of(server.ask("/here", header))["url"] == "http://api.example.com/here"
+
+
 def test_stop_lets_requests_finish(project: Path) -> None:
     with serving(project, START, project / "stop.log", {"WEB_CONCURRENCY": "2"}) as server:
         answered, took = in_flight(server)
