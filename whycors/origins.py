@@ -50,7 +50,7 @@ def credentials_problem(origin: str) -> str | None:
     """Return why an origin, valid by itself, may not use credentials."""
     problem = rules.read("origin with credentials", origin)[1]
     label, _, base = split_origin(origin)[1].partition(".")
-    if problem is None and "*" in label and base != "netlify.app" and is_public_suffix(base):
+    if problem is None and "*" in label and is_public_suffix(base):
         reason = f"with credentials, anyone with a name under {base} could act as the user"
         return f"write a preview domain of your own, not {origin}: {reason}"
     return problem

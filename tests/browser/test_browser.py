@@ -213,13 +213,13 @@ POLICIES = {
     ),
     "previews": Policy(
         {
-            "frontend_origins": "https://pr-*.example.com, https://*--shop.netlify.app",
+            "frontend_origins": "https://pr-*.example.com, https://*--shop.example.org",
             "allow_credentials": True,
         },
         [
             "https://pr-7.example.com",
             "https://pr-log-in.example.com",
-            "https://deploy-preview-7--shop.netlify.app",
+            "https://deploy-preview-7--shop.example.org",
         ],
         [
             "https://pr-7.evil.example",
@@ -231,10 +231,10 @@ POLICIES = {
             "https://pr7.example.com",
             "https://pr-7.example.com:8443",
             "http://pr-7.example.com",
-            "https://shop.netlify.app",
-            "https://--shop.netlify.app",
-            "https://a.b--shop.netlify.app",
-            "https://a--myshop.netlify.app",
+            "https://shop.example.org",
+            "https://--shop.example.org",
+            "https://a.b--shop.example.org",
+            "https://a--myshop.example.org",
         ],
         {"patch", "OPTIONS", "X-Listed", "X-Unlisted", "long Accept"},
     ),

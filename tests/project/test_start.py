@@ -228,6 +228,8 @@ def test_start_stops_at_the_first_problem_without_a_traceback() -> None:
         ("any", True, "every site could act as the user"),
         ("http://app.example.com", True, "anyone on the network could act as the user"),
         ("https://pr-*.vercel.app", True, "anyone with a name under vercel.app could act as"),
+        ("https://*--mysite.netlify.app", True, "anyone with a name under netlify.app could"),
+        ("https://*--mysite.netlify.app", False, None),
         ("https://pr-*.vercel.app", False, None),
         ("http://localhost:*", True, None),
         ("https://*.example.com", True, None),

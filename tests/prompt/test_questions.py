@@ -377,9 +377,17 @@ def cookie(settings: dict[str, Any]) -> tuple[str, bool]:
         ("https://app.example.com", LAX),
         ("https://*.example.com, https://example.com, https://pr-*.shop.example.com:*", LAX),
         ("https://app.example.co.uk HTTPS://Example.co.uk/", LAX),
-        ("http://localhost:*, http://*.localhost:3000, http://127.0.0.1:5500", LAX),
-        ("http://[::1]:3000", LAX),
+        ("http://localhost:*, http://*.localhost:3000", LAX),
+        ("http://127.0.0.1:5500, http://127.0.0.1:*", LAX),
+        ("http://[::1]:3000, http://[::1]:5173", LAX),
+        ("http://[0:0:0:0:0:0:0:1]:3000, https://app.example.com", LAX),
         ("http://localhost:5173, https://app.example.com", LAX),
+        ("http://127.0.0.1:5500, https://app.example.com", LAX),
+        # What browsers take for other sites, though it is one machine.
+        ("http://localhost:5173, http://127.0.0.1:5500", NONE),
+        ("http://localhost:5173, http://[::1]:3000, https://app.example.com", NONE),
+        ("http://127.0.0.1:5500, http://[::1]:3000", NONE),
+        ("http://127.0.0.1:5500, http://127.0.0.2:5500", NONE),
         ("https://10.0.0.1, https://10.0.0.1:8443", LAX),
         ("https://app.example.com, https://app.example.net", NONE),
         ("https://a.co.uk, https://b.co.uk", NONE),
@@ -389,7 +397,6 @@ def cookie(settings: dict[str, Any]) -> tuple[str, bool]:
         ("https://localhost", NONE),  # a Capacitor app's on Android
         ("https://app.example.com, chrome-extension://abcdefghijklmnopabcdefghijklmnop", NONE),
         ("https://mysite.netlify.app", NONE),
-        ("https://deploy-preview-*--mysite.netlify.app", NONE),
         ("https://app.example.com https://yours.github.io", NONE),
     ],
 )

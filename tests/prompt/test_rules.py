@@ -260,6 +260,8 @@ NOTES = {
     "safari-web-extension://0F4F1C3A-2B7D-4E5F-8A9B-0C1D2E3F4A5B": "one machine only",
     "https://myapp-*-team.vercel.app": "a name under vercel.app that fits",
     "http://pr-*.netlify.app:*": "a name under netlify.app that fits",
+    "https://*--mysite.netlify.app": "a name under netlify.app that fits",
+    "https://deploy-preview-*--mysite.netlify.app": "a name under netlify.app that fits",
 }
 
 

@@ -102,8 +102,7 @@ def danger(origin: str) -> str | None:
     label, _, base = host.partition(".")
     if origin.startswith("http:") and not LOOPBACK.fullmatch(host):
         return "anyone on the network could act as the user"
-    names_a_netlify_site = base == "netlify.app" and re.search(r"\*--[a-z0-9]", label)
-    if "*" in label and is_shared(base) and not names_a_netlify_site:
+    if "*" in label and is_shared(base):
         return f"anyone with a name under {base} could act as the user"
     return None
 
