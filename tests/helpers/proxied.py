@@ -109,7 +109,9 @@ SECURE = {
 }
 
 DOCS = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
-BLOCK = DOCS.partition("```nginx\n")[2].partition("```")[0]
+BLOCK, BELOW = (text.partition("```")[0] for text in DOCS.split("```nginx\n")[1:])
+
+LOCATION = "    location / {\n        proxy_pass http://127.0.0.1:8000;\n"
 
 # What it adds to a proxy, so that pages can read the proxy's own errors.
 ORIGINS, _, SERVER = BLOCK.replace("https://app.example.com", PAGE).partition("server {")
@@ -186,13 +188,15 @@ def nginx(folder: Path, servers: str, port: int) -> Iterator["subprocess.Popen[b
 
 @contextmanager
 def behind_nginx(
-    folder: Path, api: int, certificate: "Certificate", pause: str = "75s"
+    folder: Path, api: int, certificate: "Certificate", pause: str = "75s", below: str | None = None
 ) -> Iterator[tuple["subprocess.Popen[bytes]", int, int]]:
     """Run nginx by the block of the docs before the API's port. Yields it, and its ports for https
-    and http. `pause` is the longest in an answer."""
+    and http. `pause` is the longest in an answer; `below` replaces the first lines of the location.
+    """
     secure, plain = free_ports(2)
     block = BLOCK
     for shipped, here in {
+        LOCATION: below or LOCATION,
         "listen 443": f"listen 127.0.0.1:{secure}",
         "listen 80": f"listen 127.0.0.1:{plain}",
         "/etc/ssl/api.example.com.pem": str(certificate.path),

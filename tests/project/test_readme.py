@@ -221,7 +221,11 @@ def test_origins_of_apps_are_as_documented() -> None:
 def test_variables_are_as_documented(monkeypatch: pytest.MonkeyPatch) -> None:
     text = section("deploy.md", "A policy for one deployment")
     listed = re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)
-    assert listed == [f"FLASK_{setting(part)}" for part in (*READERS, "paths")] + ["FLASK_PROXIES"]
+    assert listed == [
+        *(f"FLASK_{setting(part)}" for part in (*READERS, "paths")),
+        "FLASK_PROXIES",
+        "FLASK_PREFIX_PROXIES",
+    ]
     (message,) = re.findall(r"```\n(.*)\n```", text)
     with pytest.raises(PolicyError) as stopped:
         policy([re.findall(r", not (.+?): ", message)[0]])

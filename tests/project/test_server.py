@@ -1,6 +1,8 @@
 """The start command: what it makes of hostile clients and failing views, alone and behind nginx."""
 
 import json
+import os
+import re
 import socket
 import ssl
 import subprocess
@@ -28,7 +30,7 @@ from faults import (
     serving,
     upgraded,
 )
-from proxied import behind_nginx
+from proxied import BELOW, DOCS, behind_nginx
 
 START = [sys.executable, "-m", "gunicorn", "faulty:app"]
 OTHERS = {
@@ -128,6 +130,30 @@ def test_header_moves_no_path(project: Path, header: str) -> None:
             assert status_of(moved) == status_of(known)
             assert (b"Allow-Origin: *" in moved) == path.startswith("/api/public")
         assert body_of(server.ask("/here", header))["url"] == "http://api.example.com/here"
+
+
+def test_only_two_lines_of_the_log_have_a_query(project: Path) -> None:
+    log = project / "query.log"
+    with serving(project, START, log, {"FLASK_PROPAGATE_EXCEPTIONS": "true"}) as server:
+        server.ask("/api/echo?secret=none")
+        server.ask("/missing?secret=none")
+        server.ask("/breaks?secret=none")
+        server.ask("/slow?seconds=x&secret")
+        server.connect(b"GET /?secret\r\n\r\n").recv(65536)
+    told = [json.loads(line)["event"] for line in log.read_text().splitlines() if "secret" in line]
+    assert [re.split(" GET| from", event)[0] for event in told] == [
+        "Error handling request",
+        "Invalid request",
+    ]
+
+
+@pytest.mark.parametrize("origins", [ORIGIN, "nonsense"])
+def test_check_of_the_docs_finds_what_would_end_the_server(project: Path, origins: str) -> None:
+    (check,) = re.findall(r"`gunicorn (--check-config wsgi:app)`", DOCS)
+    command = [sys.executable, "-m", "gunicorn", *check.split()]
+    environment = {**os.environ, "FLASK_CORS_ORIGINS": origins}
+    checked = subprocess.run(command, cwd=project, env=environment, capture_output=True)
+    assert (checked.returncode == 0) == (origins == ORIGIN)
 
 
 def test_stop_lets_requests_finish(project: Path) -> None:
@@ -236,3 +262,18 @@ def test_plain_http_is_redirected(proxied: tuple[Proxied, int]) -> None:
     proxy, plain = proxied
     answer = Server(proxy.process, plain).ask("/here?a=b")
     assert answer.startswith(b"HTTP/1.1 308 ")
+
+
+def test_prefix_that_the_proxy_removes_is_in_urls(
+    project: Path, certificate: Certificate, tmp_path: Path
+) -> None:
+    log, settings = project / "below.log", {"FLASK_PROXIES": "1", "FLASK_PREFIX_PROXIES": "1"}
+    with (
+        serving(project, START, log, settings) as server,
+        behind_nginx(tmp_path, server.address[1], certificate, below=BELOW) as (process, secure, _),
+    ):
+        proxy = Proxied(process, secure, certificate.authority)
+        answer = body_of(proxy.ask("/v1/here", "X-Forwarded-Prefix: /evil"))
+        assert answer["url"] == "https://api.example.com/v1/here"
+        own = ("Origin: https://api.example.com", "Content-Length: 0")
+        assert status_of(proxy.ask("/v1/take", *own, method="POST")) == 200
