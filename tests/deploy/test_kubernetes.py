@@ -20,6 +20,7 @@ from app.cors import Policy
 
 Objects = dict[tuple[str, str], dict[str, Any]]
 
+NAMESPACE = "kubernetes.io/metadata.name"  # a label that the cluster sets
 ORIGIN = "https://app.example.com"
 IMAGE = "registry.example.com/api:1.0.0"
 
@@ -119,7 +120,17 @@ def test_requests_find_their_way(example: Objects) -> None:
     (served,) = container["ports"]
     assert port["targetPort"] == served["name"]
     (allowed,) = example["NetworkPolicy", "api"]["spec"]["ingress"]
-    assert allowed == {"ports": [{"port": served["containerPort"]}]}
+    assert allowed == {
+        "from": [{"namespaceSelector": {"matchLabels": {NAMESPACE: "ingress-nginx"}}}],
+        "ports": [{"port": served["containerPort"]}],
+    }
+
+
+def test_only_the_database_may_be_outside_the_cluster(example: Objects) -> None:
+    for (kind, _), policy in example.items():
+        for rule in policy["spec"].get("egress", []) if kind == "NetworkPolicy" else []:
+            ports = {port["port"] for port in rule["ports"]}
+            assert ports == {5432} or (ports == {53} and rule["to"][0] == {"namespaceSelector": {}})
 
 
 def test_settings_of_the_example_are_valid(example: Objects) -> None:
