@@ -233,6 +233,36 @@ def test_image_has_what_serves_and_nothing_else(stack: Stack) -> None:
     assert labels["org.opencontainers.image.revision"] == "abc123"
 
 
+# Prints what the API's own connection to PostgreSQL may do.
+ASK = """
+import os, psycopg
+connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
+def is_allowed(statement):
+    try:
+        connection.execute(statement)
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
+me = "SELECT rolname, rolsuper, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = user"
+print(connection.execute(me).fetchone(), [is_allowed(statement) for statement in (
+    "SELECT 1 FROM items", "CREATE TABLE mine ()", "DROP TABLE items", "TRUNCATE items",
+    "SELECT 1 FROM pg_authid", "COPY items TO PROGRAM 'true'")])
+"""
+
+
+def test_api_reads_and_writes_rows_and_no_more(stack: Stack) -> None:
+    found = stack.docker("exec", stack.container("api"), "python", "-c", ASK)
+    assert found == f"{('api', False, False, False)} {[True] + [False] * 5}"
+    stack.run("docker compose up --detach")  # makes no role twice
+
+
+@pytest.mark.parametrize("service", ["api", "db"])
+def test_containers_have_limits(stack: Stack, service: str) -> None:
+    assert "no-new-privileges" in stack.inspect(service, "{{.HostConfig.SecurityOpt}}")
+    for limit in ("Memory", "PidsLimit"):
+        assert int(stack.inspect(service, "{{.HostConfig." + limit + "}}")) > 0
+
+
 def test_database_goes_away_and_comes_back(stack: Stack) -> None:
     stack.run("docker compose stop db")
     answer = stack.ask("/api/items")

@@ -49,7 +49,7 @@ START_POSTGRES = """\
 set -e
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     echo "$POSTGRES_PASSWORD" > /tmp/password
-    initdb --no-sync --locale C.UTF-8 --username "$POSTGRES_USER" --pwfile /tmp/password \\
+    initdb --no-sync --locale C.UTF-8 --username postgres --pwfile /tmp/password \\
         --auth scram-sha-256
     echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
     echo "CREATE DATABASE $POSTGRES_DB" | postgres --single postgres
@@ -217,7 +217,7 @@ def make_postgres(docker: Docker, image: str) -> None:
         (root / "Dockerfile").write_text(POSTGRES.format(programs=found[-1]))
         docker.shell(
             """
-            ldd "$1"/bin/{initdb,pg_isready,postgres} | awk '$3 ~ "^/" {print $3}' | sort -u |
+            ldd "$1"/bin/{initdb,pg_isready,postgres,psql} | awk '$3 ~ "^/" {print $3}' | sort -u |
                 tar --create --dereference --exclude='*llvmjit*' --exclude=bitcode --files-from - \\
                     --absolute-names "$1" /usr/share/postgresql | tar --extract
             docker build --quiet --tag "$2" .
