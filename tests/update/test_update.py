@@ -235,7 +235,7 @@ def test_extras_for_deployment_are_the_owners(edited: Callable[..., Path]) -> No
     assert changed == {".copier-answers.yml", "README.md"}
     edits = {
         "Dockerfile": ("FROM python:3.13-slim\n", "FROM python:3.13-slim-bookworm\n"),
-        "compose.yaml": ("      - WEB_CONCURRENCY\n", "      - WEB_CONCURRENCY\n      - MINE\n"),
+        "compose.yaml": ("    read_only: true\n", "    read_only: true\n    init: true\n"),
         "kubernetes/base/scaling.yaml": ("maxReplicas: 10", "maxReplicas: 4"),
         "kubernetes/base/kustomization.yaml": (
             "  - scaling.yaml\n",
