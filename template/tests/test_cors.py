@@ -85,7 +85,7 @@ def bare_app(**config: Any) -> Flask:
     app = Flask("app")
     app.config.from_mapping({**vars(answers), **vars(settings)})
     app.config.from_prefixed_env()
-    app.config.from_mapping({"SECRET_KEY": "only for tests", **config})
+    app.config.from_mapping({"TESTING": True, "SECRET_KEY": "only for tests", **config})
     app.add_url_rule("/", "home", dict, methods=METHODS)
     policy = Policy.from_config(app.config)
     cors.init_app(app, policy, CORS(**policy.flask_cors_options()))

@@ -14,6 +14,7 @@ import hostile
 import pytest
 import yaml
 from conftest import ROOT, Render, assert_green, copy, run_python
+from edits import replace
 from flask import Flask
 from flask_cors import CORS
 from shapes import COMBINATIONS, COVERING, EXTRAS, ORIGINS, pairs
@@ -289,3 +290,15 @@ def test_locks_hold_what_the_project_asks_for(render: Render) -> None:
     for line in (project / "requirements.txt").read_text().splitlines():
         if not line.startswith(("#", "    #")):
             assert line.partition(" ;")[0] in pinned, line
+
+
+def test_projects_tests_pass_whatever_its_app_asks_of_a_client(render: Render) -> None:
+    """A log-in that answers 401 to all, and a session whose key conftest.py alone has."""
+    project = render()
+    replace(project / "app/echo.py", "Blueprint, request", "Blueprint, request, session")
+    replace(project / "app/echo.py", "    return {", '    session.get("user")\n    return {')
+    replace(project / "app/__init__.py", "import Flask\n", "import Flask, abort\n")
+    hook = "    app.before_request(lambda: abort(401))\n\n    app.register_blueprint(echo.bp)"
+    replace(project / "app/__init__.py", "    app.register_blueprint(echo.bp)", hook)
+    replace(project / "tests/conftest.py", '"TESTING": True', '"TESTING": True, "SECRET_KEY": "k"')
+    assert_green(project)
