@@ -10,7 +10,7 @@ PROJECT = Path(__file__).parent.parent
 # A conflict, and what 3.0.0 had; the template's CHANGELOG says what takes its place.
 LEFT = (
     r"^<{7} |^FLASK_APP=dev|^ *(from|import) (corscheck|dev|pages|app\.(wiring|operations\.[a-z]+"
-    r"|cors\.(environment|headers|log|middleware|parse|protection|rules)))( |\.|$)"
+    r"|cors\.(environment|fetch|headers|log|middleware|parse|protection|rules)))( |\.|$)"
 )
 UV = "\n    uv pip compile --universal --generate-hashes --python-version=3.11 --output-file="
 RELOCK = f"{UV}requirements.txt pyproject.toml{UV}requirements-dev.txt --group=dev pyproject.toml"

@@ -249,7 +249,7 @@ def test_owner_adds_a_resource(render: Render, monkeypatch: pytest.MonkeyPatch) 
         'create_app({"TESTING": True})',
         'create_app({"TESTING": True, "SECRET_KEY": "a"})',
     )
-    monkeypatch.setenv("FLASK_SECRET_KEY", "a")
+    monkeypatch.setenv("FLASK_SECRET_KEY", "a" * 32)
     assert run_python(project, "-c", MIGRATE).count("Running upgrade") == 1
     run_python(project, "-m", "ruff", "format", "--check", "--no-cache", "app/migrations")
     assert_green(project, *(f"tests/test_{name}.py" for name in ("notes", "database", "openapi")))
