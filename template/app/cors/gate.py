@@ -210,14 +210,14 @@ def refusal(environ: Environ, policy: Policy, allowed: bool) -> str | None:
     rule is that of Go's `http.CrossOriginProtection`, which trusts here what the policy allows.
     """
     method = environ["REQUEST_METHOD"]
-    permitted = allowed and policy.allows_method(method)
-    if not policy.protection or permitted and "HTTP_UPGRADE" not in environ:
-        return None
-    if method in ("GET", "HEAD", "OPTIONS"):
-        # These only read: no other page sees the answer, and links and images send no Origin.
-        is_fetch = environ.get("HTTP_SEC_FETCH_MODE", "cors") == "cors" and "HTTP_ORIGIN" in environ
-        permitted = allowed if is_websocket(environ) else permitted or not allowed or not is_fetch
-    if permitted or not is_foreign(environ):
+    reads = method in ("GET", "HEAD", "OPTIONS")
+    permitted = policy.allows_method(method) if allowed else reads  # which shows others nothing
+    if reads and "HTTP_UPGRADE" in environ and is_websocket(environ):
+        permitted = allowed
+    elif reads and not permitted:  # a link and an image send no Origin, and get their answer
+        is_fetch = environ.get("HTTP_SEC_FETCH_MODE", "cors") == "cors"
+        permitted = not is_fetch or "HTTP_ORIGIN" not in environ
+    if permitted or not policy.protection or not is_foreign(environ):
         return None
     part, what = ("methods", "the method") if allowed else ("origins", "the origin")
     return not_in(policy, part, what)
