@@ -66,9 +66,10 @@ def init_app(app: Flask) -> None:
     others = "cross-origin" if config["SESSION_COOKIE_SAMESITE"] == "None" else "same-site"
     app.wsgi_app = Boundary(app.wsgi_app, others, log)  # type: ignore[method-assign]
     # Outside all: the policy, the redirects and the log see what the proxy was asked for.
-    if config["PROXIES"] or config["PREFIX_PROXIES"]:
-        counts = [*[config["PROXIES"]] * 3, 0, config["PREFIX_PROXIES"]]  # for, proto, host, port
-        app.wsgi_app = ProxyFix(app.wsgi_app, *counts)  # type: ignore[method-assign]
+    count, prefix = config["PROXIES"], config["PREFIX_PROXIES"]
+    if count or prefix:
+        fixed = ProxyFix(app.wsgi_app, count, count, count, x_prefix=prefix)
+        app.wsgi_app = fixed  # type: ignore[method-assign]
     if serves():
         tell(app, app.extensions["cors_policy"])
 
