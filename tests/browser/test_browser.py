@@ -1,6 +1,9 @@
 """Browsers, the judge (whycors/browser.py) and the policy as it is meant: one verdict."""
 
 import json
+import os
+import shutil
+import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -10,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from chromium import EXTENSION, Asked, Browser, Certificate, Chromium, serve
-from conftest import copy
+from conftest import copy, skip
 from servers import gunicorn, render_answers
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -808,6 +811,29 @@ def test_a_view_exposes_headers_beside_the_policys(
     response = browser.fetch(f"https://{apis.host(name)}/exposes", GET).response
     assert response
     assert response.headers.keys() & {"x-page", "x-request-id", "x-internal"} == names
+
+
+def test_requests_outlive_the_network_interfaces_of_containers(browser: Chromium) -> None:
+    """Other tests start containers meanwhile, and each interface that came ended requests."""
+    if os.geteuid() or not shutil.which("ip"):
+        skip("run as root, with iproute2 (Debian: apt install iproute2)")
+    permitted = Response(200, (("Access-Control-Allow-Origin", "*"),))
+    server = Scripted([(permitted, permitted)])
+    script = """
+        for i in $(seq 20); do
+            ip link add whycors0 type veth peer name whycors1
+            ip address add 192.0.2.1/24 dev whycors0
+            ip link set whycors0 up
+            ip link set whycors1 up
+            sleep 0.02
+            ip link delete whycors0
+        done
+    """
+    with serve(server, browser.certificate) as port, subprocess.Popen(["sh", "-ec", script]) as ip:
+        url = f"https://api.example.com:{port}/0"
+        while ip.poll() is None:
+            assert all(answer.allowed for answer in browser.fetch_all([(url, GET, None)] * 10))
+    assert ip.returncode == 0
 
 
 class Wire:

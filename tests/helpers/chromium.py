@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 import ssl
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -227,7 +228,7 @@ def chromium(folder: Path, certificate: Certificate) -> Iterator[Chromium]:
         playwright = stack.enter_context(sync_playwright())
         profile = playwright.chromium.launch_persistent_context(
             folder / "profile",
-            executable_path=program,
+            executable_path=without_netlink(program, folder / "chromium"),
             args=[
                 "--no-sandbox",
                 f"--host-resolver-rules={','.join([*rules, 'MAP * 127.0.0.1'])}",
@@ -241,6 +242,29 @@ def chromium(folder: Path, certificate: Certificate) -> Iterator[Chromium]:
         )
         stack.callback(profile.close)
         yield Chromium(profile.pages[0], certificate, servers)
+
+
+def without_netlink(program: str, launcher: Path) -> str:
+    """Return a program that starts this one without news of the machine's network interfaces.
+
+    Chromium gives up its requests (ERR_NETWORK_CHANGED) whenever one comes or goes, as those of
+    other tests' containers do.
+    """
+    if sys.platform != "linux":
+        return program
+    launcher.write_text(
+        f"""#!{sys.executable}
+import errno, os, socket, sys
+from pyseccomp import ALLOW, EQ, ERRNO, Arg, SyscallFilter
+
+rules = SyscallFilter(ALLOW)
+rules.add_rule(ERRNO(errno.EAFNOSUPPORT), "socket", Arg(0, EQ, socket.AF_NETLINK))
+rules.load()
+os.execv({program!r}, [{program!r}, *sys.argv[1:]])
+"""
+    )
+    launcher.chmod(0o755)
+    return str(launcher)
 
 
 @contextmanager
