@@ -1,15 +1,19 @@
 """The rendered app with views that servers have trouble with. Copied into the project."""
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, abort, request, url_for
 from flask_sock import Sock
 from simple_websocket import Server
 
+from app import operations
 from wsgi import app
+
+operations.BODY_SECONDS = 1
 
 
 @app.get("/breaks")
@@ -46,6 +50,18 @@ def big() -> Response:
 @app.post("/take")
 def take() -> dict[str, int]:
     return {"size": len(request.get_data())}
+
+
+@app.post("/async")
+async def waits() -> dict[str, int]:
+    await asyncio.sleep(0.5)
+    return {"size": len(request.get_data())}
+
+
+@app.post("/async/fails")
+async def fails() -> dict[str, int]:
+    await asyncio.sleep(0)
+    abort(409, "on purpose") if request.get_json() else (1 / 0)
 
 
 @app.get("/here")

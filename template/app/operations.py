@@ -1,31 +1,34 @@
 """Around the API: settings checked, request ids, security headers, the log. Do not edit it."""
 
+import asyncio
 import json
 import logging
 import os
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import click
 import flask
 import structlog
-from flask import Flask
+from flask import Flask, abort, request
 from flask.cli import FlaskGroup
 from flask.helpers import get_debug_flag
 from flask.logging import default_handler
 from structlog.processors import format_exc_info
 from structlog.stdlib import ProcessorFormatter
+from werkzeug.exceptions import RequestTimeout
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.serving import is_running_from_reloader
 
 from app.cors.gate import Environ, Headers, Start
-from app.cors.origins import host_of
+from app.cors.origins import LOOPBACK, host_of
 from app.cors.policy import READERS, Policy
 
 current_id: ContextVar[str | None] = ContextVar("current_id", default=None)  # of the request
@@ -39,6 +42,8 @@ SECURITY: Headers = [
     # With no-referrer, browsers send `Origin: null` for a form of the API's own, over plain http.
     ("Referrer-Policy", "same-origin"),
 ]
+
+BODY_SECONDS = 30
 
 HOST = r"'\.?[\w-]+(\.[\w-]+)*(:\d+)?'"
 # Each setting: its default, the `repr` of what it may be, and what to write instead.
@@ -61,6 +66,9 @@ def init_app(app: Flask) -> None:
         if not re.fullmatch(pattern, repr(config.setdefault(name, default)), re.ASCII):
             raise click.ClickException(f"{name}: write {meant}, not {config[name]!r}")
     check_key(app)
+    app.async_to_sync = run_async  # type: ignore[method-assign]
+    if command() and serves() and not config["TRUSTED_HOSTS"]:
+        app.before_request_funcs.setdefault(None, []).insert(0, refuse_other_hosts)
     app.logger.removeHandler(default_handler)
     log = Log(config["LOG_LEVEL"], as_text=config["LOG_FORMAT"] == "text")
     others = "cross-origin" if config["SESSION_COOKIE_SAMESITE"] == "None" else "same-site"
@@ -119,6 +127,55 @@ def serves() -> bool:
     return context.info_name == "run" and (is_running_from_reloader() or not restarts)
 
 
+def refuse_other_hosts() -> None:
+    """Keep `flask run` from pages that point a name of theirs to this machine (DNS rebinding)."""
+    if not LOOPBACK.fullmatch(host := re.sub(r":\d+\Z", "", request.host)):
+        abort(400, f'Set FLASK_TRUSTED_HOSTS="localhost, {host}" to have flask run answer by it')
+
+
+def gevent() -> Any:
+    """Return gevent where it serves, None elsewhere."""
+    monkey = sys.modules.get("gevent.monkey")
+    return sys.modules["gevent"] if monkey and monkey.is_module_patched("socket") else None
+
+
+def run_async(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Run an `async def` view by asyncio: where gevent serves, in a thread of its pool."""
+
+    async def result(*arguments: Any, **options: Any) -> list[Any]:
+        return await asyncio.gather(view(*arguments, **options), return_exceptions=True)
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        call = partial(copy_context().run, asyncio.run, result(*arguments, **options))
+        if gevent() and request:
+            request.get_data()  # no other thread can wait for it
+        (value,) = gevent().get_hub().threadpool.apply(call) if gevent() else call()
+        if isinstance(value, BaseException):  # raised in that thread, gevent would print it
+            raise value
+        return value
+
+    return run
+
+
+class Body:
+    """A request's body, of which a read that waits for longer than BODY_SECONDS is answered 408."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.stream, name)
+
+        def read(*arguments: Any) -> Any:
+            with gevent().Timeout(BODY_SECONDS, RequestTimeout()):
+                return method(*arguments)
+
+        return read
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+
 class Boundary:
     """Gives each request an id and a line in the log, and each response security headers.
 
@@ -142,6 +199,8 @@ class Boundary:
         if request_id is None or not is_id(request_id):
             request_id = os.urandom(16).hex()
         environ["app.request_id"] = request_id
+        if gevent():
+            environ["wsgi.input"] = Body(environ["wsgi.input"])
         current_id.set(request_id)
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:

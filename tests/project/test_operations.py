@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from socket import create_connection
 from typing import Any
@@ -227,7 +228,7 @@ def test_dict_can_be_logged(gunicorn: Server) -> None:
 
 
 def test_development_server_writes_lines_to_read(project: Path, tmp_path: Path) -> None:
-    with serving(project, tmp_path / "log", FLASK) as server:
+    with serving(project, tmp_path / "log", FLASK, FLASK_TRUSTED_HOSTS="api.example") as server:
         server.send("/api/echo", X_Request_ID="abc-3", Origin=ALLOWED)
         server.send("/own/me")
         server.send("/fails/" + HOSTILE)
@@ -326,7 +327,11 @@ def test_proxies_are_trusted_by_number(project: Path, tmp_path: Path) -> None:
         ("1", "203.0.113.9", "https://api.example.com/own/x", 200),
     ):
         # gunicorn believes X-Forwarded-Proto of this machine by itself.
-        given = {"FLASK_PROXIES": proxies, "FLASK_LOG_FORMAT": "json"}
+        given = {
+            "FLASK_PROXIES": proxies,
+            "FLASK_LOG_FORMAT": "json",
+            "FLASK_TRUSTED_HOSTS": f"api.example, {FORWARDED['X_Forwarded_Host']}",
+        }
         with serving(project, tmp_path / proxies, FLASK, **given) as server:
             assert server.send("/away", **FORWARDED)[1]["Location"] == location
             assert server.send("/api/echo", method="DELETE", **own)[0] == status
@@ -338,7 +343,13 @@ def test_proxies_are_trusted_by_number(project: Path, tmp_path: Path) -> None:
 
 def test_prefix_of_a_proxy_is_trusted_by_a_number_of_its_own(project: Path, tmp_path: Path) -> None:
     """PROXIES alone leaves it to the client, who could rewrite where a redirect leads."""
-    with serving(project, tmp_path / "log", FLASK, FLASK_PREFIX_PROXIES="1") as server:
+    with serving(
+        project,
+        tmp_path / "log",
+        FLASK,
+        FLASK_PREFIX_PROXIES="1",
+        FLASK_TRUSTED_HOSTS="api.example",
+    ) as server:
         headers = server.send("/away", X_Forwarded_Prefix="/v1")[1]
         assert headers["Location"] == "http://api.example/v1/own/x"
 
@@ -356,6 +367,38 @@ def test_other_hosts_are_refused_where_some_are_trusted(project: Path, tmp_path:
             found, headers = server.send("/health/live", Host=host)
             assert found == status, host
         assert headers["Content-Type"] == "application/problem+json"
+
+
+def test_development_server_answers_by_local_names_alone(project: Path, tmp_path: Path) -> None:
+    """A page can point a name of its own to this machine, and is then on the API's origin."""
+    local = [
+        "localhost",
+        "localhost:8000",
+        "127.0.0.1:8000",
+        "app.localhost",
+        "[::1]:8000",
+        "[::1]",
+    ]
+    phone = "192.168.1.5:8000"
+    others = [
+        "evil.example",
+        "localhost.evil.example:8000",
+        "127.0.0.1.evil.example",
+        "[::1]x",
+        phone,
+    ]
+    with serving(project, tmp_path / "log", FLASK) as server:
+        for host in local:
+            assert server.send("/health/live", Host=host)[0] == 200, host
+        for host in others:
+            assert server.send("/api/echo", "DELETE", Host=host)[0] == 400, host
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
+        connection.request("GET", "/health/live", headers={"Host": phone})
+        said = json.load(connection.getresponse())["detail"]
+    (value,) = re.findall(r'FLASK_TRUSTED_HOSTS="(.*?)"', said)
+    with serving(project, tmp_path / "log", FLASK, FLASK_TRUSTED_HOSTS=value) as server:
+        for host, status in ((phone, 200), ("localhost:8000", 200), ("evil.example", 400)):
+            assert server.send("/health/live", Host=host)[0] == status, host
 
 
 # What stops the start
@@ -430,7 +473,7 @@ def test_secret_is_needed_where_the_session_is_used(template: Path, tmp_path: Pa
         result = subprocess.run(command, cwd=project, env=environment, capture_output=True)
         assert b"SECRET_KEY: set FLASK_SECRET_KEY to a text of 32 characters" in result.stderr
     with serving(project, tmp_path / "log2", FLASK, "wsgi", FLASK_SECRET_KEY="short") as server:
-        assert server.send("/api/echo")[0] == 200, "on a developer's machine"
+        assert server.send("/api/echo", Host="localhost")[0] == 200, "on a developer's machine"
     with serving(project, tmp_path / "log", app="wsgi", FLASK_SECRET_KEY="hush" * 8) as server:
         assert server.send("/api/echo")[0] == 200
         assert "hush" not in str(server.records())

@@ -84,7 +84,7 @@ def test_default_project_is_read_in_an_hour(render: Render) -> None:
     own = [path for path in every if not path.name.startswith("requirements")]
     assert len(every) <= 26
     assert lines(own) <= 1_750
-    assert lines(path for path in own if path.suffix == ".py") <= 1_450
+    assert lines(path for path in own if path.suffix == ".py") <= 1_520
     assert lines([project / "README.md"]) <= 150
 
 
@@ -93,7 +93,7 @@ def test_readme_names_the_few_files_that_are_the_templates(render: Render) -> No
     readme = (project / "README.md").read_text(encoding="utf-8")
     (told,) = [it for it in readme.split("\n\n") if "the template's" in it and "`app/" in it]
     named = [Path(name) for name in re.findall("`((?:app|tests)/.+?)`", told)]
-    for folder, number, most in (("app", 6, 1_000), ("tests", 3, 240)):
+    for folder, number, most in (("app", 6, 1_070), ("tests", 3, 240)):
         found = [project / path for path in named if path.parts[0] == folder]
         assert 0 < len(found) <= number
         assert lines(found) <= most

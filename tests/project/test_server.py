@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from faults import (
 from proxied import BELOW, DOCS, behind_nginx
 
 START = [sys.executable, "-m", "gunicorn", "faulty:app"]
+DEVELOPMENT = [sys.executable, "-m", "flask", "--app=faulty", "run", "--port={port}"]
 OTHERS = {
     "gthread": [*START, "--worker-class=gthread", "--threads=4"],
     "sync": [*START, "--worker-class=sync"],
@@ -97,6 +100,50 @@ def test_page_can_read_that_its_body_is_too_large(server: Server) -> None:
     length = "Content-Length: 1000001"
     answer = server.ask("/take", length, f"Origin: {ORIGIN}", method="POST", body=b"x" * 1_000_001)
     assert status_of(answer) == 413 and is_readable(answer)
+
+
+def test_body_that_stalls_is_given_up(project: Path) -> None:
+    """Its connection, too, so that those who wait for one get it."""
+    full = {"WEB_CONCURRENCY": "1", "GUNICORN_CMD_ARGS": "--worker-connections=10 --keep-alive=1"}
+    with serving(project, START, project / "stalls.log", full) as server, ExitStack() as stack:
+        stalled = [stack.enter_context(server.connect(HALF_A_BODY)) for _ in range(10)]
+        assert server.seconds() > 0.5
+        for client in stalled:
+            answer = client.recv(65536)
+            assert status_of(answer) == 408 and body_of(answer)["title"] == "Request Timeout"
+        late = "Content-Length: 2"
+        assert body_of(server.ask("/take", late, method="POST", body=b"hi")) == {"size": 2}
+
+
+@pytest.mark.parametrize("command", [START, DEVELOPMENT])
+def test_eight_async_views_wait_at_once(project: Path, command: list[str]) -> None:
+    environment = {"WEB_CONCURRENCY": "1", "FLASK_TRUSTED_HOSTS": "api.example.com"}
+
+    def ask(server: Server, path: str, body: bytes) -> bytes:
+        """Send a body in two parts: the view begins before the second is there."""
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: api.example.com\r\nOrigin: {ORIGIN}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            "Connection: close\r\n\r\n"
+        )
+        with server.connect(head.encode() + body[:1]) as client:
+            time.sleep(0.1)
+            client.sendall(body[1:])
+            return client.makefile("rb").read()
+
+    log = project / "async.log"
+    with (
+        serving(project, command, log, environment) as server,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        begin = time.monotonic()
+        for answer in pool.map(lambda _: ask(server, "/async", b"[1, 2]"), range(8)):
+            assert status_of(answer) == 200 and body_of(answer) == {"size": 6}
+        assert time.monotonic() - begin < 8 * 0.5
+        conflict, failed = (ask(server, "/async/fails", body) for body in (b"[1]", b"[ ]"))
+        assert status_of(conflict) == 409 and body_of(conflict)["detail"] == "on purpose"
+        assert status_of(failed) == 500 and is_readable(failed)
+    assert "ZeroDivisionError" in log.read_text()
 
 
 @pytest.mark.parametrize(

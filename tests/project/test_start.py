@@ -188,6 +188,7 @@ def test_env_file_that_cannot_be_read_is_refused(
         ("SUPPORTS_CREDENTIALS", "yes", "CORS_SUPPORTS_CREDENTIALS: write true or false, not yes"),
         ("SUPPORTS_CREDENTIALS", 1, "CORS_SUPPORTS_CREDENTIALS: write true or false, not 1"),
         ("ALLOW_HEADERS", ["X Y"], "CORS_ALLOW_HEADERS: write the name of a header, such as X-"),
+        ("ALLOW_HEADERS", "Content Type", "CORS_ALLOW_HEADERS: write Content-Type with its hyphen"),
         ("EXPOSE_HEADERS", 7, "CORS_EXPOSE_HEADERS: write a list such as X-Request-ID, not 7"),
         ("MAX_AGE", 100_000, "CORS_MAX_AGE: write a number of seconds from -1 to 86400, not 1"),
         ("MAX_AGE", True, "CORS_MAX_AGE: write a number of seconds from -1 to 86400, not True"),

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import assert_green, commit, copy, files, git, run_tests, update
-from copier import run_update
+from copier import run_copy, run_update
 from copier._cli import CopierApp
 from edits import (
     Edit,
@@ -619,6 +619,31 @@ def test_record_edited_by_hand(
     follow(project, disagreement(project), monkeypatch)
     assert policy(project) == wanted
     assert disagreement(project) == ""
+
+
+def test_answers_file_of_another_name(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several templates in one project have a file each: what is printed names ours."""
+    project, name = tmp_path / "project", ".copier-answers.api.yml"
+    run_copy(str(template), project, vcs_ref="HEAD", defaults=True, quiet=True, answers_file=name)
+    write(project / ".copier-answers.yml", "_src_path: another\nproject_name: Another\n")
+    assert disagreement(project) == ""
+    replace(project / "app/answers.py", "http://localhost:5173", "https://app.example.com")
+    follow(project, disagreement(project), monkeypatch)
+    assert disagreement(project) == ""
+    assert "https://app.example.com" in (project / name).read_text()
+    commit(project)
+    for file in (name, "README.md"):
+        text = (project / file).read_text()
+        command = re.findall(r"^(?:#   )?uvx (copier update .* -d .*)$", text, re.MULTILINE)[0]
+        CopierApp.run([*shlex.split(command), "--quiet"], exit=False)
+        origin = re.findall(r"frontend_origins=([^,']*)", command)[0]
+        assert origin in policy(project)["CORS_ORIGINS"]
+        commit(project)
+    assert "Another" in (project / ".copier-answers.yml").read_text()
+    (project / name).unlink()
+    assert disagreement(project).startswith("restore .copier-answers.yml")
 
 
 def test_setting_that_overrides_an_answer_is_told(edited: Callable[..., Path]) -> None:

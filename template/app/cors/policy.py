@@ -200,6 +200,8 @@ def read_method(item: str) -> str:
 def read_header(item: str) -> str:
     if item.lower() in ("any", "*"):
         return "*"
+    if item.lower() in ("content", "type"):  # a space separates names, as a comma does
+        raise ValueError(f"write Content-Type with its hyphen, not {item}")
     if not TOKEN.fullmatch(item) or "*" in item:
         raise ValueError(f"write the name of a header, such as X-Request-ID, not {show(item)}")
     return item
