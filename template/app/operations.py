@@ -7,11 +7,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import click
@@ -139,17 +138,21 @@ def gevent() -> Any:
     return sys.modules["gevent"] if monkey and monkey.is_module_patched("socket") else None
 
 
-def run_async(view: Callable[..., Any]) -> Callable[..., Any]:
+def run_async(func: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
     """Run an `async def` view by asyncio: where gevent serves, in a thread of its pool."""
 
-    async def result(*arguments: Any, **options: Any) -> list[Any]:
-        return await asyncio.gather(view(*arguments, **options), return_exceptions=True)
+    async def result(*arguments: Any, **options: Any) -> Any:
+        return await asyncio.gather(func(*arguments, **options), return_exceptions=True)
 
     def run(*arguments: Any, **options: Any) -> Any:
-        call = partial(copy_context().run, asyncio.run, result(*arguments, **options))
-        if gevent() and request:
+        context, served = copy_context(), gevent()
+        if served and request:
             request.get_data()  # no other thread can wait for it
-        (value,) = gevent().get_hub().threadpool.apply(call) if gevent() else call()
+        job = asyncio.run, result(*arguments, **options)
+        if served:
+            (value,) = served.get_hub().threadpool.apply(context.run, job)
+        else:
+            (value,) = context.run(*job)
         if isinstance(value, BaseException):  # raised in that thread, gevent would print it
             raise value
         return value
