@@ -148,11 +148,11 @@ def run_async(func: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., An
         context, served = copy_context(), gevent()
         if served and request:
             request.get_data()  # no other thread can wait for it
-        job = asyncio.run, result(*arguments, **options)
+        running = result(*arguments, **options)
         if served:
-            (value,) = served.get_hub().threadpool.apply(context.run, job)
+            (value,) = served.get_hub().threadpool.apply(context.run, (asyncio.run, running))
         else:
-            (value,) = context.run(*job)
+            (value,) = context.run(asyncio.run, running)
         if isinstance(value, BaseException):  # raised in that thread, gevent would print it
             raise value
         return value
