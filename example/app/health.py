@@ -13,5 +13,5 @@ def live() -> dict[str, str]:
 
 @bp.get("/ready")
 def ready() -> dict[str, str]:
-    """The process can serve; check here what it needs, such as a database."""
+    """The process can serve; check here what it needs, a database say."""
     return {"status": "ok"}
