@@ -1,6 +1,7 @@
 """Every error as problem details (RFC 9457), an unexpected one included."""
 
 import json
+from typing import Any
 
 from flask import Flask, Response, current_app, make_response, request
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -22,9 +23,11 @@ def to_problem(error: HTTPException) -> Response:
     detail = error.description
     if isinstance(error, InternalServerError) and current_app.debug and error.original_exception:
         detail = repr(error.original_exception)
-    problem = {"title": error.name, "status": response.status_code, "detail": detail}
-    response.data = json.dumps(problem)
-    response.content_type = "application/problem+json"
+    body: dict[str, Any] = {"title": error.name, "status": response.status_code, "detail": detail}
     if request_id := request.environ.get("app.request_id"):  # the log has it, too
-        response.data = json.dumps({**problem, "request_id": request_id})
+        body["request_id"] = request_id
+    if errors := getattr(error, "errors", None):  # where content is invalid: pointer and message
+        body["errors"] = errors
+    response.data = json.dumps(body)
+    response.content_type = "application/problem+json"
     return response

@@ -2,12 +2,11 @@
 
 from flask import Flask
 
-from app import contract, database, items, openapi
+from app import items, sqldb, typed_views
 
 
 def init_app(app: Flask) -> None:
-    database.init_app(app)
-    contract.init_app(app)
-    openapi.init_app(app)
+    sqldb.init_app(app)
+    typed_views.init_app(app)
 
     app.register_blueprint(items.bp)
