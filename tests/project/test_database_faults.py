@@ -260,3 +260,114 @@ def test_stalled_postgresql_holds_no_request(
             assert statuses() == {503}
             assert pool.request("GET", "/health/live").status == 200
         assert statuses() == {200}
+
+
+# Migrations
+
+MODELS = """
+
+
+class Color(enum.Enum):
+    RED = "red"
+    GREEN = "green"
+
+
+class Page(Model):
+    __tablename__ = "pages"
+    __table_args__ = (
+        UniqueConstraint("book_id", "number"),
+        UniqueConstraint("book_id", "title"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    book_id: Mapped[int] = mapped_column(ForeignKey("items.id"))
+    number: Mapped[int]
+    title: Mapped[str]
+    color: Mapped[Color]
+    read_at: Mapped[datetime | None]
+"""
+
+
+def add_models(project: Path, text: str = MODELS) -> None:
+    models = project / "app/models.py"
+    replace(models, "Enum, MetaData", "Enum, ForeignKey, MetaData")
+    replace(models, "TypeDecorator\n", "TypeDecorator, UniqueConstraint\n")
+    models.write_text(models.read_text() + text)
+
+
+def migrate(project: Path, message: str) -> str:
+    """Write a migration for what has changed in the models, and apply it."""
+    told = ""
+    for arguments in (["revision", message], ["upgrade"]):
+        result = flask(project, "db", *arguments)
+        assert result.returncode == 0, result.stderr
+        told += result.stderr
+    return told
+
+
+def test_own_types_enums_and_constraints_go_up_down_and_up(own: Path, url: str) -> None:
+    """The names of two constraints that begin with one column, a type of the app's, an enum."""
+    add_models(own)
+    assert flask(own, "db", "upgrade").returncode == 0
+    migrate(own, "Pages")
+    for command in ("downgrade", "upgrade", "check"):
+        result = flask(own, "db", command)
+        assert result.returncode == 0, result.stderr
+    run_python(own, "-m", "ruff", "check", "--no-cache", "app/migrations")
+    run_python(own, "-m", "ruff", "format", "--check", "--no-cache", "app/migrations")
+    assert_green(own, "tests/test_sqldb.py")
+
+
+SAME_NAMES = {
+    "unique": '(UniqueConstraint("a_b"), UniqueConstraint("a", "b"))',
+    "foreign keys": '(ForeignKeyConstraint(["a"], ["items.id"]),'
+    ' ForeignKeyConstraint(["a"], ["items.id"], ondelete="CASCADE"))',
+}
+
+
+@pytest.mark.parametrize("kind", SAME_NAMES)
+def test_two_constraints_of_one_name_stop_the_start(own: Path, kind: str) -> None:
+    columns = "".join(f"    {name}: Mapped[int]\n" for name in ("a", "b", "a_b"))
+    key = "    id: Mapped[int] = mapped_column(primary_key=True)\n"
+    table = f'    __tablename__ = "pairs"\n    __table_args__ = {SAME_NAMES[kind]}\n{key}{columns}'
+    add_models(own, f"\n\nclass Pair(Model):\n{table}")
+    replace(own / "app/models.py", "ForeignKey, ", "ForeignKeyConstraint, ")
+    result = flask(own, "routes")
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: write a `name` for one of two constraints called ")
+
+
+DELETED = """
+created = [client.post("/api/items", json={"name": "a"}).json["id"] for _ in range(3)]
+print(max(created))
+for item in client.get("/api/items?limit=100").json:
+    if not KEPT or item["id"] == max(created):
+        assert client.delete(f"/api/items/{item['id']}").status_code == 204
+"""
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_id_of_a_deleted_row_never_comes_back(own: Path, url: str, kept: bool) -> None:
+    """Also after SQLite has altered the table, again and again, and when no row is left."""
+    highest = 0
+    for length in (200, 300, 400):
+        newest = int(run(own, DELETED.replace("KEPT", str(kept))).splitlines()[0])
+        assert newest == highest + 3
+        highest = newest
+        replace(own / "app/models.py", f"String({length})", f"String({length + 100})")
+        result = flask(own, "db", "revision", f"Names of {length + 100}")
+        assert result.returncode == 0, result.stderr
+
+
+def test_column_that_rows_lack_is_told(own: Path, url: str) -> None:
+    assert flask(own, "db", "upgrade").returncode == 0
+    run(own, 'client.post("/api/items", json={"name": "a"})')
+    models = own / "app/models.py"
+    models.write_text(f"{models.read_text()}    size: Mapped[int]\n")
+    told = flask(own, "db", "revision", "Size").stderr
+    assert "Write server_default=… for items.size: " in told
+    assert flask(own, "db", "upgrade").returncode == 1
+    (written,) = (own / "app/migrations").glob("*size.py")
+    replace(written, "nullable=False", 'nullable=False, server_default="1"')
+    result = flask(own, "db", "upgrade")
+    assert result.returncode == 0, result.stderr
+    assert len(told.splitlines()) == 1, told  # no line of Alembic's plug-ins
