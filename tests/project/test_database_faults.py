@@ -1,12 +1,8 @@
 """What went wrong in 3.0.0's database extra, each kind on both databases where both have it."""
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
