@@ -367,3 +367,36 @@ def test_column_that_rows_lack_is_told(own: Path, url: str) -> None:
     result = flask(own, "db", "upgrade")
     assert result.returncode == 0, result.stderr
     assert len(told.splitlines()) == 1, told  # no line of Alembic's plug-ins
+
+
+# The project's own tests
+
+HOOK = "    app.before_request(lambda: abort(401))\n\n    for extra in"
+
+
+def test_tests_stay_green_whatever_the_shell_and_the_app_have(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log-in that answers 401 to all, other hosts, and a .env with a PostgreSQL of one's own."""
+    replace(own / "app/__init__.py", "import Flask\n", "import Flask, abort\n")
+    replace(own / "app/__init__.py", "    for extra in", HOOK)
+    monkeypatch.setenv("FLASK_TRUSTED_HOSTS", "api.example.com")
+    monkeypatch.setenv("FLASK_API_DOCS", "false")
+    assert_green(own)
+
+
+def test_tests_use_the_database_in_env(own: Path, postgresql: Postgres) -> None:
+    (own / ".env").write_text(f"DATABASE_URL={postgresql.new_database()}\n")
+    (own / "tests/test_mine.py").write_text(
+        "def test_mine(migrated):\n    assert migrated.dialect.name == 'postgresql'\n"
+    )
+    assert_green(own, "tests/test_mine.py", "tests/test_sqldb.py", "tests/test_items.py")
+
+
+def test_tests_stay_green_without_the_sample(own: Path) -> None:
+    for name in ("app/items.py", "tests/test_items.py"):
+        (own / name).unlink()
+    resources = own / "app/resources.py"
+    replace(resources, "described_views, items, sqldb", "described_views, sqldb")
+    replace(resources, "\n    app.register_blueprint(items.bp)\n", "")
+    assert_green(own)
