@@ -10,7 +10,7 @@ import pytest
 from conftest import assert_green, copy, run_python
 from edits import replace
 from postgres import Postgres
-from servers import gunicorn
+from servers import answers, free_port, gunicorn, running
 from urllib3 import HTTPConnectionPool
 
 
@@ -256,6 +256,44 @@ def test_stalled_postgresql_holds_no_request(
             assert statuses() == {503}
             assert pool.request("GET", "/health/live").status == 200
         assert statuses() == {200}
+
+
+UPLOAD = """
+from wsgi import app
+
+app.config["MAX_CONTENT_LENGTH"] = 1_000
+from flask import request
+
+@app.post("/upload")
+def upload():
+    return {"size": len(request.files["file"].read())}
+"""
+
+
+def test_upload_of_exactly_the_limit_is_taken(own: Path) -> None:
+    (own / "upload.py").write_text(UPLOAD)
+    head, end = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"',
+        b"\r\n--b--\r\n",
+    )
+    multipart = {"Content-Type": "multipart/form-data; boundary=b"}
+    with gunicorn(own, "upload:app") as port:
+        pool = HTTPConnectionPool("127.0.0.1", port, retries=False, timeout=20)
+        for size, status in ((1_000, 200), (1_001, 413)):
+            body = (head + b"\r\n\r\n").ljust(size - len(end), b"x") + end
+            assert pool.request("POST", "/upload", body=body, headers=multipart).status == status
+
+
+def test_flask_run_sends_one_date(own: Path, tmp_path: Path) -> None:
+    assert flask(own, "db", "upgrade").returncode == 0
+    port = free_port()
+    command = [sys.executable, "-m", "flask", "run", "--port", str(port)]
+    with running(command, own, lambda: answers(port), tmp_path / "log"):
+        pool = HTTPConnectionPool("127.0.0.1", port, retries=False, timeout=20)
+        for path in ("/api/items", "/openapi.json", "/docs", "/docs/swagger-ui.css"):
+            response = pool.request("GET", path)
+            assert response.status == 200
+            assert len(response.headers.getlist("Date")) == 1, path
 
 
 # Migrations
