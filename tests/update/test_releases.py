@@ -555,7 +555,7 @@ def test_sample_that_a_release_changes_is_for_new_projects(history: Path, tmp_pa
     update(project, vcs_ref="newer")
     copied = tmp_path / "copied"
     copy(history, copied, {"extras": ["database"]}, vcs_ref="newer")
-    git(history, "checkout", "--quiet", "main")
+    git(history, "checkout", "--quiet", "-")
     assert answers(project)["database_extra"] == "4.0.0"
     after = files(project)
     assert after.keys() == before.keys()
