@@ -409,7 +409,7 @@ def test_column_that_rows_lack_is_told(own: Path, url: str) -> None:
     replace(written, "nullable=False", 'nullable=False, server_default="1"')
     result = flask(own, "db", "upgrade")
     assert result.returncode == 0, result.stderr
-    assert len(told.splitlines()) == 1, told  # no line of Alembic's plug-ins
+    assert "plugin" not in told
 
 
 # The project's own tests
