@@ -2,12 +2,11 @@
 
 from flask import Flask
 
-from app import contract, database, items, openapi
+from app import described_views, items, sqldb
 
 
 def init_app(app: Flask) -> None:
-    database.init_app(app)
-    contract.init_app(app)
-    openapi.init_app(app)
+    sqldb.init_app(app)
+    described_views.init_app(app)
 
     app.register_blueprint(items.bp)

@@ -222,7 +222,8 @@ def test_both_run_the_same(project: Path) -> None:
 
 def test_gitlab_tests_on_postgresql_where_there_is_a_database(project: Path) -> None:
     before = {step.job for step in gitlab(project)}
-    (project / "app/database.py").touch()
+    (project / "app/migrations").mkdir()
+    (project / "app/migrations/script.py.mako").touch()
     (added,) = [step for step in gitlab(project) if step.job not in before]
     assert added.script.endswith("\npytest")
     job = load(project / ".gitlab-ci.yml")[added.job]
@@ -434,7 +435,7 @@ def test_update_that_adds_an_extra_leaves_an_edited_workflow_alone(render: Rende
     update(project, extras=["database", "github", "gitlab"])
     assert workflow.read_bytes() == before
     assert not (project / PROBE).exists()
-    assert (project / "app/database.py").exists() and (project / ".gitlab-ci.yml").exists()
+    assert (project / "app/migrations").exists() and (project / ".gitlab-ci.yml").exists()
     (told,) = conflicts(project)
     assert told.startswith("the locks lack alembic, ")
 

@@ -19,6 +19,7 @@ from conftest import (
     copy_template,
     files,
     git,
+    run_python,
     run_tests,
     update,
 )
@@ -67,6 +68,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "exposed_headers": "ETag, Link",
         "preflight_max_age": -1,
         "extras": ["database", "container", "kubernetes", "github", "gitlab"],
+        "database_extra": "4.0.0",
     },
     "public": {"frontend_origins": "any", "allowed_headers": [], "exposed_headers": "any"},
 }
@@ -100,7 +102,7 @@ def assert_stopped(project: Path, message: str, **how: Any) -> None:
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_refused_answer_stops_the_update(stricter: tuple[Path, Path], question: str) -> None:
     template, project = stricter
-    assert question in ANSWERS["everything"], "give it an answer that is not its default"
+    assert question in ANSWERS["everything"], "give it one that an update would not come to"
     answer = answers(project)[question]
     git(template, "checkout", "-b", question, "main")
     questions = yaml.safe_load((template / "copier.yml").read_text())
@@ -157,8 +159,17 @@ GONE = re.compile(
     r"app/(cors|operations)/\w+\.(py|html|tsv)|corscheck/\w+\.(py|html)|app/wiring\.py|dev\.py"
     r"|tests/(pages|test_answers|test_commands|test_operations|test_rooms)\.py"
 )
-# The owner's that it renders no more.
-KEPT = {"tests/test_errors.py", "tests/test_health.py"}
+# The owner's that it renders no more, or renders once. Those of the database extra are of 3.0.0;
+# later ones have some of them.
+KEPT = re.compile(
+    r"tests/test_(errors|health)\.py"
+    r"|app/(contract|database|items|models|openapi|resources)\.py|app/migrations/.+"
+    r"|tests/(database|test_database|test_items|test_openapi)\.py"
+)
+
+
+def owners(project: Path) -> dict[str, bytes]:
+    return {path: text for path, text in files(project).items() if KEPT.fullmatch(path)}
 
 
 def deleted(project: Path) -> list[str]:
@@ -196,6 +207,8 @@ def test_project_of_a_release_becomes_one_of_today(
     copy(history, project, ANSWERS[name], vcs_ref=releases()[version])
     commit(project)
     before = answers(project)
+    kept = owners(project)
+    assert ("app/items.py" in kept) is ("database" in before.get("extras", []))
     update(project, vcs_ref="HEAD")
     if version == "1.0.0" and before["allow_credentials"]:
         assert session_cookie(project) == "None", "it had no other"
@@ -204,9 +217,7 @@ def test_project_of_a_release_becomes_one_of_today(
     copied = tmp_path / "copied"
     copy(history, copied, answers(project))
     relock(project, copied)
-    kept = {path: text for path, text in files(project).items() if path in KEPT}
-    assert kept.keys() == KEPT
-    assert files(project) == {**files(copied), **kept}
+    assert files(project) == files(copied) | kept
     (project / "tests/test_errors.py").unlink()
     assert conflicts(project) == []
     if name == "everything":
@@ -218,7 +229,7 @@ def test_message_of_an_update_from_an_old_project(
 ) -> None:
     """It names what is gone once: the next update is one of any project."""
     project = tmp_path / "project"
-    copy(history, project, {}, vcs_ref=releases()["3.0.0"])
+    copy(history, project, {"extras": ["database"]}, vcs_ref=releases()["3.0.0"])
     commit(project)
     for is_old in (True, False):
         capsys.readouterr()
@@ -230,6 +241,7 @@ def test_message_of_an_update_from_an_old_project(
         assert told.index("  uv pip compile") < told.index("  pip install")
         assert ("made by 3.0.0 or older" in told) is is_old
         assert ("  FLASK_APP=dev  " in told) is is_old
+        assert "The database extra stays that of 3.0.0." in told
 
 
 def test_update_without_a_newer_template_changes_nothing(history: Path, tmp_path: Path) -> None:
@@ -421,6 +433,146 @@ def instead_of_pages() -> str:
         r"^ *```python\n(.*?def bare_app.*?)^ *```", text, re.MULTILINE | re.DOTALL
     )
     return dedent(block)
+
+
+# The database extra: its owner's files are rendered once.
+
+
+def models_edited(project: Path) -> None:
+    append(project / "app/models.py", "\n# Mine\n")
+
+
+def migration_added(project: Path) -> None:
+    """Put a migration of the owner's after the sample's."""
+    write(
+        project / "app/migrations/0002_colour.py",
+        'revision = "0002"\ndown_revision = "0001"\n\n\n'
+        "def upgrade() -> None:\n    pass\n\n\ndef downgrade() -> None:\n    pass\n",
+    )
+
+
+def items_deleted(project: Path) -> None:
+    """Delete the sample: another resource has taken its place."""
+    for path in ("app/items.py", "tests/test_items.py"):
+        (project / path).unlink()
+    resources = project / "app/resources.py"
+    replace(resources, "items, ", "")
+    replace(resources, "    app.register_blueprint(items.bp)\n", "")
+
+
+def tests_of_the_database_edited(project: Path) -> None:
+    """Take the sample out of a test of 3.0.0 that asks for it."""
+    replace(project / "tests/test_database.py", '("/api/items", ', '("/health/ready", ')
+
+
+def larger_app(project: Path) -> None:
+    """Build what the tests of 3.0.0 build: a log-in, a relation, an upload, a stream."""
+    built: dict[str, Any] = {}
+    exec(git(ROOT, "show", f"{releases()['3.0.0']}:tests/project/test_larger_app.py"), built)
+    write(project / "app/notes.py", built["NOTES"])
+    write(project / "tests/test_notes.py", built["TEST_NOTES"])
+    resources = project / "app/resources.py"
+    replace(resources, "items, openapi\n", "items, notes, openapi\n")
+    replace(resources, "(items.bp)\n", "(items.bp)\n    app.register_blueprint(notes.bp)\n")
+    replace(
+        project / "tests/conftest.py", '{"TESTING": True}', '{"TESTING": True, "SECRET_KEY": "a"}'
+    )
+    run_python(project, "-c", built["MIGRATE"])
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        (),
+        (models_edited, migration_added),
+        (items_deleted, tests_of_the_database_edited),
+        (larger_app,),
+    ],
+    ids=["unedited", "edited", "sample deleted", "larger app"],
+)
+def test_database_of_3_0_0_stays_as_it_is(
+    history: Path,
+    rendered: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    edits: tuple[Edit, ...],
+) -> None:
+    monkeypatch.setenv("FLASK_SECRET_KEY", "a" * 32)
+    project = tmp_path / "project"
+    copy(history, project, {"extras": ["database"]}, vcs_ref=releases()["3.0.0"])
+    for edit in (deleted_test, *edits):
+        edit(project)
+    commit(project)
+    had, before = owners(project), files(project)
+    update(project, vcs_ref="HEAD")
+    assert answers(project)["database_extra"] == "3.0.0"
+    has = files(project)
+    assert had.items() <= has.items()
+    assert has.keys() - before.keys() <= files(rendered("HEAD")).keys(), "of no other extra"
+    assert conflicts(project) == []
+    assert_green(project)
+
+    commit(project)
+    update(project, vcs_ref="HEAD")
+    assert git(project, "status", "--porcelain") == ""
+    update(project, extras=["database", "container"])
+    assert had.items() <= files(project).items()
+
+
+def test_database_that_is_added_later_is_todays(history: Path, tmp_path: Path) -> None:
+    project, copied = tmp_path / "project", tmp_path / "copied"
+    copy(history, project, {}, vcs_ref=releases()["3.0.0"])
+    deleted_test(project)
+    (project / "tests/test_health.py").unlink()
+    commit(project)
+    update(project, vcs_ref="HEAD", extras=["database"])
+    assert answers(project)["database_extra"] == "4.0.0"
+    copy(history, copied, {"extras": ["database"]})
+    relock(project, copied)
+    assert files(project) == files(copied)
+    commit(project)
+    update(project, vcs_ref="HEAD")
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_no_answer_goes_back_to_the_database_of_3_0_0(history: Path, tmp_path: Path) -> None:
+    """It would delete the files of today's."""
+    project = tmp_path / "project"
+    copy(history, project, {"extras": ["database"]})
+    commit(project)
+    with pytest.raises(ValueError, match="write 4.0.0, not 3.0.0"):
+        update(project, database_extra="3.0.0")
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_sample_that_a_release_changes_is_for_new_projects(history: Path, tmp_path: Path) -> None:
+    """Its tables would be rewritten under a database that is in use."""
+    project = tmp_path / "project"
+    copy(history, project, {"extras": ["database"]})
+    migration_added(project)
+    items_deleted(project)
+    commit(project)
+    before = files(project)
+
+    git(history, "checkout", "--quiet", "-b", "newer")
+    questions = (history / "copier.yml").read_text(encoding="utf-8")
+    for old, new in (("!= '4.0.0'", "!= '4.1.0'"), ("'4.0.0') }}", "'4.1.0') }}")):
+        assert questions.count(old) == 1
+        questions = questions.replace(old, new)
+    write(history / "copier.yml", questions.replace('"4.0.0"]', '"4.0.0", "4.1.0"]'))
+    for path in (history / "template").glob("{% if 'database' in extras %}*/**/*.py"):
+        append(path, "\n# Newer\n")
+    commit(history)
+    update(project, vcs_ref="newer")
+    copied = tmp_path / "copied"
+    copy(history, copied, {"extras": ["database"]}, vcs_ref="newer")
+    git(history, "checkout", "--quiet", "-")
+    assert answers(project)["database_extra"] == "4.0.0"
+    after = files(project)
+    assert after.keys() == before.keys()
+    changed = {path for path in before if after[path] != before[path]}
+    assert "app/sqldb.py" in changed and not set(filter(KEPT.fullmatch, changed))
+    assert files(copied)["app/models.py"].endswith(b"# Newer\n")
 
 
 def policy_in_settings(project: Path) -> None:

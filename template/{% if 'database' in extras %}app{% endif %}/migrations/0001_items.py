@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+import app.models
+
 revision = "0001"
 down_revision = None
 branch_labels = ("default",)
@@ -16,7 +18,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("quantity", sa.Integer(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_at", app.models.Utc(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_items")),
         sqlite_autoincrement=True,
     )

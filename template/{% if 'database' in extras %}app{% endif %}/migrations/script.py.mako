@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 % if imports:
+
 ${imports}
 % endif
 
