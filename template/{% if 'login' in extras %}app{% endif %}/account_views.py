@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import sqlalchemy as sa
-from flask import Blueprint, Response, abort, g
+from flask import Blueprint, abort, g
 from pydantic import BaseModel, Field, SecretStr
 
 from app.accounts import links, passwords, sessions
@@ -11,27 +11,27 @@ from app.accounts.models import Email, Secret
 from app.accounts.passwords import NewPassword
 from app.accounts.sessions import login_required
 from app.sqldb import db
-from app.typed_views import Input, gives, problem
+from app.typed_views import Input, gives
 
 bp = Blueprint("accounts", __name__, url_prefix="/api")
 sign_up = Blueprint("sign_up", __name__, url_prefix="/api/users")
 by_mail = Blueprint("by_mail", __name__, url_prefix="/api/password-resets")
 
 
-class Password(Input):
-    password: SecretStr
-
-
 class Address(Input):
     email: Email
 
 
-class Credentials(Address, Password):
-    pass
+class Credentials(Address):
+    password: SecretStr
 
 
 class NewToken(Credentials):
     name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")
+
+
+class Confirmation(Input):
+    password: SecretStr
 
 
 class PasswordChange(Input):
@@ -67,19 +67,11 @@ class Token(BaseModel):
     token: str
 
 
-@bp.after_request
-@sign_up.after_request
-@by_mail.after_request
-def store_nothing(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
 @bp.post("/session")
 @gives(201)
 def log_in(json: Credentials) -> User:
     account = sessions.check(json.email, json.password)
-    sessions.start(account)
+    sessions.let_in(account, "cookie", "device")
     return User.model_validate(account)
 
 
@@ -93,7 +85,7 @@ def read() -> Login:
 @bp.delete("/session")
 @gives(204)
 def log_out() -> None:
-    sessions.end_current()
+    sessions.log_out()
 
 
 @bp.get("/sessions")
@@ -109,19 +101,18 @@ def index() -> list[Session]:
 @gives(204)
 def end(session_id: int) -> None:
     mine = sa.delete(Secret).where(*sessions.of(g.user), Secret.id == session_id)
-    if not db.session.scalar(mine.returning(Secret.id)):
-        abort(404)
+    db.session.scalar(mine.returning(Secret.id)) or abort(404)
     db.session.commit()
 
 
 @bp.post("/tokens")
 @gives(201)
-def create_token(json: NewToken) -> Token:
+def create_token(json: NewToken) -> tuple[Token, dict[str, str]]:
     sessions.refuse_pages()
     account = sessions.check(json.email, json.password)
-    token = sessions.issue("token", account, json.name, sessions.idle())
+    token = sessions.issue("token", account, json.name)
     db.session.commit()
-    return Token(token=token)
+    return Token(token=token), {"Cache-Control": "no-store"}
 
 
 @bp.put("/me/password")
@@ -129,7 +120,8 @@ def create_token(json: NewToken) -> Token:
 @gives(204)
 def change_password(json: PasswordChange) -> None:
     account = sessions.check(g.user.email, json.old_password)
-    sessions.set_password(account, passwords.hashed(json.new_password), but=g.secret.id)
+    sessions.update(account, passwords.hashed(json.new_password))
+    sessions.end(Secret.account_id == account.id, Secret.id != g.secret.id)
     db.session.commit()
 
 
@@ -139,20 +131,17 @@ def change_password(json: PasswordChange) -> None:
 def change_email(json: Credentials) -> None:
     account = sessions.check(g.user.email, json.password)
     account.email = json.email
-    try:
-        db.session.flush()
-    except sa.exc.IntegrityError:
-        raise problem(409, "Choose another address.", ("/email", "is taken")) from None
-    sessions.end(Secret.account_id == account.id)
-    sessions.forget()
+    db.session.flush()  # 409 if it is taken
+    sessions.log_out(Secret.account_id == account.id)
 
 
 @bp.delete("/me")
 @login_required
 @gives(204)
-def delete(json: Password) -> None:
-    db.session.delete(sessions.check(g.user.email, json.password))
-    sessions.forget()
+def delete(json: Confirmation) -> None:
+    account = sessions.check(g.user.email, json.password)
+    db.session.delete(account)
+    sessions.log_out(Secret.account_id == account.id)
 
 
 @sign_up.post("")
@@ -170,4 +159,5 @@ def ask_for_reset(json: Address) -> None:
 @by_mail.put("")
 @gives(204)
 def reset(json: PasswordReset) -> None:
-    sessions.remember(links.redeem(json.token.get_secret_value(), json.password))
+    account = links.redeem(json.token.get_secret_value(), json.password)
+    sessions.let_in(account, "device")

@@ -22,7 +22,7 @@ SETTINGS: dict[str, tuple[Any, str, str]] = {
     "LOGIN_IDLE_DAYS": (14, r"[1-9]\d{0,3}", "after how many days without use a session ends"),
     "LOGIN_DAYS": (30, r"[1-9]\d{0,3}", "after how many days a session ends"),
     "PASSWORD_MIN_LENGTH": (15, r"[89]|[1-9]\d|1[01]\d|12[0-8]", "a number from 8 to 128"),
-    "MAIL_URL": (None, "'(smtps?://|log:).*'|None", "smtp://user:password@host:587, or log:"),
+    "MAIL_URL": (None, "'(smtp://|log:).*'|None", "smtp://user:password@host:587, or log:"),
     "MAIL_FROM": (None, "'.+@.+'|None", "the address that mail comes from"),
     "SIGN_UP": (False, "True|False", "true or false"),
 }
@@ -40,7 +40,7 @@ def init_app(app: Flask) -> None:
     if not config.setdefault("LOGIN_COUNTS_NETWORKS", counts) and serves():
         app.logger.warning("PROXIES: write how many are in front: no network's guesses are counted")
     with app.app_context():
-        scheme = {"type": "apiKey", "in": "cookie", "name": sessions.cookie_name("login")}
+        scheme = {"type": "apiKey", "in": "cookie", "name": sessions.cookie_name("cookie")}
     config["SECURITY_SCHEMES"] = {"cookie": scheme, "token": {"type": "http", "scheme": "bearer"}}
     app.cli.add_command(commands.users)
     app.register_blueprint(account_views.bp)
@@ -49,6 +49,8 @@ def init_app(app: Flask) -> None:
         if f"{page.scheme}://{page.netloc}" not in Policy.from_config(config).exact:
             example = "https://app.example.com/password, on an origin that CORS_ORIGINS lists"
             raise ClickException(f"PASSWORD_PAGE: write the page of a frontend, such as {example}")
+        if not config["MAIL_FROM"]:
+            raise ClickException("MAIL_FROM: write the address that mail comes from")
         app.register_blueprint(account_views.by_mail)
         if config["SIGN_UP"]:
             app.register_blueprint(account_views.sign_up)

@@ -22,13 +22,14 @@ queue = cache(lambda: ThreadPoolExecutor(1))  # of the worker that uses it
 
 
 def ask(email: str, kind: str) -> None:
-    """Mail a link to an account for a `reset`, or to nobody yet for a `new` one."""
+    """Mail a link: to an account for a `reset`, to nobody yet for a `new` one."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     with suppress(TooManyRequests):
-        limits.reserve_mail(email)
-        if not places.acquire(blocking=False):
-            return app.logger.error("A mail is dropped: 100 are waiting.")
-        queue().submit(send, app, email, kind)
+        limits.reserve({f"mail {email}": 3, **limits.of_network("mail")}, timedelta(hours=1))
+        if places.acquire(blocking=False):
+            queue().submit(send, app, email, kind)
+        else:
+            app.logger.error("A mail is dropped: 100 are waiting.")
 
 
 def send(app: Flask, email: str, kind: str) -> None:
@@ -39,10 +40,10 @@ def send(app: Flask, email: str, kind: str) -> None:
                 return
             subject, text = account_mail.TEXTS["exists" if account and kind == "new" else kind]
             if "{link}" in text:
-                secret = sessions.issue("mail", account, email, timedelta(minutes=30))
+                # No server sees a fragment: the page sends it in a body.
+                link = f"{app.config['PASSWORD_PAGE']}#{sessions.issue('mail', account, email)}"
+                text = text.format(link=link)
                 db.session.commit()
-                # A fragment reaches no server: the page sends it in a body.
-                text = text.format(link=f"{app.config['PASSWORD_PAGE']}#{secret}")
             account_mail.send_mail(email, subject, text)
     except Exception as error:  # its text may have the address
         app.logger.error("A mail is not sent: %s", type(error).__name__)
@@ -51,18 +52,16 @@ def send(app: Flask, email: str, kind: str) -> None:
 
 
 def redeem(secret: str, password: SecretStr) -> Account:
-    """Set the password of a link's account, or make the account. The caller commits.
-
-    A link is good once: raises 422.
-    """
+    """Set the password of a link's account, or make the account: once. The caller commits."""
     if found := sessions.find("mail", secret):
         new = passwords.hashed(password)
         once = sa.delete(Secret).where(Secret.id == found.id).returning(Secret.id)
+        account = found.user or Account(email=found.name, password=new)
         if db.session.scalar(once):
-            account = found.account or Account(email=found.name, password=new)
             db.session.add(account)
             db.session.flush()
-            if sessions.set_password(account, new):
+            if sessions.update(account, new):
+                sessions.end(Secret.account_id == account.id)
                 return account
     raise problem(
         422, "Ask for a new link.", ("/token", "is wrong, used, or older than 30 minutes")

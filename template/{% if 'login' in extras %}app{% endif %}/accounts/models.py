@@ -9,10 +9,10 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models import Model
 
-# Nothing in it ends a line, or adds a recipient to a mail. Casefolded, it is up to 762 long.
-ADDRESS = r'^[^\s\x00-\x1f\x7f@,;:<>()"\\]+@[^\s\x00-\x1f\x7f@,;:<>()"\\]+$'
-text = Field(max_length=254, pattern=ADDRESS, repr=False)
-Email = Annotated[str, text, AfterValidator(str.casefold)]
+# No part of it ends a line, or adds a recipient to a mail.
+PART = r"[^\s\x00-\x1f\x7f@,;:<>()\"\\]+"
+written = Field(max_length=254, pattern=f"^{PART}@{PART}$", repr=False)
+Email = Annotated[str, written, AfterValidator(str.casefold)]
 
 
 def now() -> datetime:
@@ -24,7 +24,7 @@ class Account(Model):
     __table_args__ = {"sqlite_autoincrement": True}  # no later account gets the id of a deleted one
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    email: Mapped[str] = mapped_column(String(762), unique=True)
+    email: Mapped[str] = mapped_column(String(762), unique=True)  # casefolded, which may lengthen
     password: Mapped[str] = mapped_column(String(200))  # its hash
     is_admin: Mapped[bool] = mapped_column(default=False)
     is_disabled: Mapped[bool] = mapped_column(default=False)
@@ -32,10 +32,10 @@ class Account(Model):
 
 
 class Secret(Model):
-    """The hash of a secret that a client has. It is good while the row is there, and for one use:
+    """What lets a client in while the row is there; only its hash is stored.
 
-    `cookie` and `token` carry a session, `device` is a browser that has logged in before, `mail`
-    sets a password: that of the account, or of a new one with the address in `name`.
+    A `cookie` and a `token` carry a session. A `device` is a browser that has logged in before.
+    A `mail` sets a password: the user's, or that of a new account with the address in `name`.
     """
 
     __tablename__ = "account_secrets"
@@ -51,12 +51,12 @@ class Secret(Model):
     created_at: Mapped[datetime] = mapped_column(default=now)
     used_at: Mapped[datetime] = mapped_column(default=now)
     ends_at: Mapped[datetime] = mapped_column(index=True)
-    account: Mapped[Account | None] = relationship(lazy="joined")
+    user: Mapped[Account | None] = relationship(lazy="joined")
 
 
 class Attempts(Model):
     __tablename__ = "account_attempts"
 
-    key: Mapped[str] = mapped_column(String(64), primary_key=True)  # a hash, too
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)  # the hash of what is limited
     remaining: Mapped[int]
     until: Mapped[datetime]

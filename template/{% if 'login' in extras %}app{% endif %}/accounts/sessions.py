@@ -1,7 +1,7 @@
 """Sessions are rows: a page has its cookie, an app or a script a bearer token."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial, wraps
 from hashlib import sha256
 from secrets import randbelow, token_urlsafe
@@ -19,11 +19,11 @@ from app.sqldb import db
 from app.typed_views import secured
 
 View = Callable[..., Any]
-
-# The pages of apps: another page may not have a token, which a script in it could read.
-APPS = ("http://localhost", "https://localhost", "http://tauri.localhost")
-
 unguarded: set[View] = set()  # what login_required was given
+
+# The pages of apps. A script in any other page could read a token.
+APPS = ("http://localhost", "https://localhost", "http://tauri.localhost")
+COOKIES = {"cookie": "login", "device": "device"}
 
 
 def login_required(view: View | None = None, /, *, admin: bool = False) -> View:
@@ -37,9 +37,8 @@ def login_required(view: View | None = None, /, *, admin: bool = False) -> View:
 
     @wraps(view)
     def guarded(**arguments: Any) -> Any:
-        if (secret := current()) is None:
-            raise unauthorized("Log in first.")
-        g.secret, g.user = secret, secret.account
+        g.secret = current()
+        g.user = g.secret.user
         if admin and not g.user.is_admin:
             raise Forbidden("Only an admin may do this.")
         return view(**arguments)
@@ -51,14 +50,13 @@ def unauthorized(why: str) -> Unauthorized:
     return Unauthorized(why, www_authenticate=WWWAuthenticate("bearer"))
 
 
-def current() -> Secret | None:
-    """Return the session of the request, None if there is none, or it has ended."""
+def current() -> Secret:
+    """Return the session of the request. Raises Unauthorized."""
     secret = find(*shown())
-    if secret is None or secret.account is None or secret.account.is_disabled:
-        return None
+    if secret is None or secret.user is None or secret.user.is_disabled:
+        raise unauthorized("Log in first.")
     if secret.used_at < now() - timedelta(minutes=1):
-        idle, most = (timedelta(current_app.config[f"LOGIN_{of}DAYS"]) for of in ("IDLE_", ""))
-        used = {"used_at": now(), "ends_at": min(now() + idle, secret.created_at + most)}
+        used = {"used_at": now(), "ends_at": end_of(secret.carrier, secret.created_at)}
         db.session.execute(sa.update(Secret).where(Secret.id == secret.id).values(used))
         db.session.commit()
     return secret
@@ -70,28 +68,28 @@ def shown() -> tuple[str, str]:
     if given and given.type == "bearer":
         return "token", given.token or ""
     # Where any page may send requests, a cookie does not say who does.
-    return "cookie", "" if request.environ.get("cors.is_public") else cookie("login")
+    return "cookie", "" if request.environ.get("cors.is_public") else cookie("cookie")
 
 
-def cookie(name: str) -> str:
-    """Return a cookie's value, empty if there are two: a subdomain may have planted one."""
-    values = request.cookies.getlist(cookie_name(name))
+def cookie(carrier: str) -> str:
+    """Return a cookie, empty if there are two: a subdomain may have planted one."""
+    values = request.cookies.getlist(cookie_name(carrier))
     return values[0] if len(values) == 1 else ""
 
 
-def cookie_name(name: str) -> str:
-    return f"__Host-{name}" if current_app.config["SESSION_COOKIE_SECURE"] else name
+def cookie_name(carrier: str) -> str:
+    return ("__Host-" if current_app.config["SESSION_COOKIE_SECURE"] else "") + COOKIES[carrier]
 
 
-def set_cookie(name: str, value: str, lifetime: timedelta) -> None:
-    """Set a cookie with the answer. Browsers delete it only with the same attributes."""
+def set_cookie(carrier: str, value: str, days: int = 365) -> None:
+    """Set a cookie with the answer; the row ends before. 0 days delete one of these attributes."""
     attributes = ("secure", "samesite", "partitioned")
     options = {it: current_app.config[f"SESSION_COOKIE_{it.upper()}"] for it in attributes}
-    name = cookie_name(name)
+    options |= {"key": cookie_name(carrier), "value": value, "max_age": timedelta(days)}
 
     @after_this_request
     def add(response: Response) -> Response:
-        response.set_cookie(name, value, lifetime, httponly=True, **options)
+        response.set_cookie(httponly=True, **options)
         return response
 
 
@@ -100,22 +98,25 @@ def digest(secret: str) -> str:
 
 
 def find(carrier: str, secret: str) -> Secret | None:
-    """Return the row of a secret that is good for this."""
+    """Return the row of a secret, None if it is another carrier's or has ended."""
     same = (Secret.hash == digest(secret), Secret.carrier == carrier, Secret.ends_at > now())
     return db.session.scalar(sa.select(Secret).where(*same))
 
 
-def issue(carrier: str, account: Account | None, name: str, lifetime: timedelta) -> str:
+def end_of(carrier: str, created_at: datetime) -> datetime:
+    """Return when a secret ends that is used now."""
+    idle, most = (timedelta(current_app.config[f"LOGIN_{of}DAYS"]) for of in ("IDLE_", ""))
+    ends = {"device": now() + timedelta(days=365), "mail": created_at + timedelta(minutes=30)}
+    return ends.get(carrier) or min(now() + idle, created_at + most)
+
+
+def issue(carrier: str, account: Account | None, name: str) -> str:
     """Return a new secret. The caller commits."""
     secret, owner = token_urlsafe(32), account and account.id
-    row = Secret(carrier=carrier, account_id=owner, name=name, hash=digest(secret))
-    row.ends_at = now() + lifetime
+    row = Secret(carrier=carrier, account_id=owner, hash=digest(secret), name=name)
+    row.ends_at = end_of(carrier, now())
     db.session.add(row)
     return secret
-
-
-def idle() -> timedelta:
-    return timedelta(current_app.config["LOGIN_IDLE_DAYS"])
 
 
 def check(email: str, password: SecretStr) -> Account:
@@ -124,55 +125,48 @@ def check(email: str, password: SecretStr) -> Account:
     Raises Unauthorized, TooManyRequests, ServiceUnavailable.
     """
     device = find("device", cookie("device"))
-    is_known = device and device.account and device.account.email == email
-    reservation = limits.reserve_log_in(email, device.id if device and is_known else None)
+    is_known = device and device.user and device.user.email == email
+    attempt = limits.reserve(limits.of_log_in(email, device.id if device and is_known else None))
     account = db.session.scalar(sa.select(Account).where(Account.email == email))
     stored = account.password if account else None
-    matches = passwords.matches(stored, password)
-    if account and matches:
+    if passwords.matches(stored, password) and account:
         is_old = passwords.hasher.check_needs_rehash(account.password)
-        values = {"password": passwords.hashed(password) if is_old else stored}
-        # By now, somebody may have changed the password or disabled the account.
-        same = (Account.id == account.id, Account.password == stored, ~Account.is_disabled)
-        update = sa.update(Account).where(*same).values(values).returning(Account.id)
-        if db.session.scalar(update):
-            limits.undo(reservation)
+        new = passwords.hashed(password) if is_old else stored
+        # By now, the password may be another, or the account disabled.
+        if update(account, new, Account.password == stored):
+            limits.undo(attempt)
             return account
     raise unauthorized("The email or the password is wrong.")
 
 
-def start(account: Account) -> None:
-    """Give a browser a new session, in place of the one that it had."""
-    end(Secret.hash == digest(cookie("login")))
-    secret = issue("cookie", account, request.user_agent.string[:100], idle())
-    set_cookie("login", secret, timedelta(current_app.config["LOGIN_DAYS"]))
-    remember(account)
+def update(account: Account, new: str | None, *same: sa.ColumnElement[bool]) -> bool:
+    """Set the hash of an account's password, unless it is disabled or not the same."""
+    enabled = (Account.id == account.id, ~Account.is_disabled, *same)
+    changed = sa.update(Account).where(*enabled).values(password=new).returning(Account.id)
+    return db.session.scalar(changed) is not None
+
+
+def let_in(account: Account, *carriers: str) -> None:
+    """Give the browser new cookies, in place of those that it had."""
+    for carrier in carriers:
+        end(Secret.hash == digest(cookie(carrier)))
+        set_cookie(carrier, issue(carrier, account, request.user_agent.string[:100]))
+    db.session.commit()
     if randbelow(100) == 0:
         clean()
 
 
-def remember(account: Account) -> None:
-    """Count the attempts of this browser by themselves from now on."""
-    end(Secret.hash == digest(cookie("device")))
-    year = timedelta(days=365)
-    set_cookie("device", issue("device", account, "", year), year)
-    db.session.commit()
-
-
 def end(*which: sa.ColumnElement[bool]) -> None:
+    """End sessions, and all else that is a secret. The caller commits."""
     db.session.execute(sa.delete(Secret).where(*which))
 
 
-def end_current() -> None:
+def log_out(*which: sa.ColumnElement[bool]) -> None:
+    """End these, or else the session of the request, and take its cookie away."""
     carrier, secret = shown()
-    end(Secret.hash == digest(secret), Secret.carrier == carrier)
-    forget()
-
-
-def forget() -> None:
-    """Commit, and take the cookie away."""
+    end(*which or (Secret.hash == digest(secret), Secret.carrier == carrier))
     db.session.commit()
-    set_cookie("login", "", timedelta(0))
+    set_cookie("cookie", "", days=0)
 
 
 def of(account: Account) -> list[sa.ColumnElement[bool]]:
@@ -185,16 +179,6 @@ def refuse_pages() -> None:
     origin = request.headers.get("Origin", "")
     if origin.startswith(("http:", "https:", "null")) and origin not in APPS:
         raise Forbidden("Log in with POST /api/session: no script can read its cookie.")
-
-
-def set_password(account: Account, new: str, but: int = 0) -> bool:
-    """Set a hash, unless the account is disabled, and end all that let it in, but for one."""
-    same = (Account.id == account.id, ~Account.is_disabled)
-    update = sa.update(Account).where(*same).values(password=new).returning(Account.id)
-    is_set = db.session.scalar(update) is not None
-    # Now no log-in with the old one can make another.
-    end(Secret.account_id == account.id, Secret.id != but)
-    return is_set
 
 
 def clean() -> None:
