@@ -14,27 +14,20 @@ from app.typed_views import Input, gives
 bp = Blueprint("items", __name__, url_prefix="/api/items", cli_group=None)
 
 ITEM = "/<int(min=1, max=2147483647):item_id>"  # PostgreSQL's largest integer
-
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # PostgreSQL stores no null characters
 
 
-class NewItem(Input):
-    """What a client writes."""
-
+class NewItem(Input):  # what a client writes
     name: Text = Field(min_length=1, max_length=200, examples=["Pencil"])
     description: Text | None = Field(default=None, max_length=2000)
     quantity: int = Field(default=0, ge=0, le=1_000_000)
 
 
-class ItemPatch(NewItem):
-    """What it changes: a field that is not there stays as it is."""
-
+class ItemPatch(NewItem):  # what it changes: a field that is not there stays as it is
     name: Text = Field(default_factory=str, min_length=1, max_length=200)
 
 
-class Item(BaseModel, from_attributes=True):
-    """What it reads."""
-
+class Item(BaseModel, from_attributes=True):  # what it reads
     id: int
     name: str
     description: str | None

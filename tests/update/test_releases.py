@@ -19,6 +19,7 @@ from conftest import (
     copy_template,
     files,
     git,
+    run_python,
     run_tests,
     update,
 )
@@ -167,6 +168,10 @@ KEPT = re.compile(
 )
 
 
+def owners(project: Path) -> dict[str, bytes]:
+    return {path: text for path, text in files(project).items() if KEPT.fullmatch(path)}
+
+
 def deleted(project: Path) -> list[str]:
     """Return what the update deleted, but for the template's own files."""
     found = git(project, "diff", "--name-only", "--diff-filter=D").split()
@@ -202,7 +207,7 @@ def test_project_of_a_release_becomes_one_of_today(
     copy(history, project, ANSWERS[name], vcs_ref=releases()[version])
     commit(project)
     before = answers(project)
-    kept = {path: text for path, text in files(project).items() if KEPT.fullmatch(path)}
+    kept = owners(project)
     assert ("app/items.py" in kept) is ("database" in before.get("extras", []))
     update(project, vcs_ref="HEAD")
     if version == "1.0.0" and before["allow_credentials"]:
@@ -459,25 +464,50 @@ def tests_of_the_database_edited(project: Path) -> None:
     replace(project / "tests/test_database.py", '("/api/items", ', '("/health/ready", ')
 
 
+def larger_app(project: Path) -> None:
+    """Build what the tests of 3.0.0 build: a log-in, a relation, an upload, a stream."""
+    built: dict[str, Any] = {}
+    exec(git(ROOT, "show", f"{releases()['3.0.0']}:tests/project/test_larger_app.py"), built)
+    write(project / "app/notes.py", built["NOTES"])
+    write(project / "tests/test_notes.py", built["TEST_NOTES"])
+    resources = project / "app/resources.py"
+    replace(resources, "items, openapi\n", "items, notes, openapi\n")
+    replace(resources, "(items.bp)\n", "(items.bp)\n    app.register_blueprint(notes.bp)\n")
+    replace(
+        project / "tests/conftest.py", '{"TESTING": True}', '{"TESTING": True, "SECRET_KEY": "a"}'
+    )
+    run_python(project, "-c", built["MIGRATE"])
+
+
 @pytest.mark.parametrize(
     "edits",
-    [(), (models_edited, migration_added), (items_deleted, tests_of_the_database_edited)],
-    ids=["unedited", "edited", "sample deleted"],
+    [
+        (),
+        (models_edited, migration_added),
+        (items_deleted, tests_of_the_database_edited),
+        (larger_app,),
+    ],
+    ids=["unedited", "edited", "sample deleted", "larger app"],
 )
 def test_database_of_3_0_0_stays_as_it_is(
-    history: Path, rendered: Callable[[str], Path], tmp_path: Path, edits: tuple[Edit, ...]
+    history: Path,
+    rendered: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    edits: tuple[Edit, ...],
 ) -> None:
+    monkeypatch.setenv("FLASK_SECRET_KEY", "a" * 32)
     project = tmp_path / "project"
     copy(history, project, {"extras": ["database"]}, vcs_ref=releases()["3.0.0"])
     for edit in (deleted_test, *edits):
         edit(project)
     commit(project)
-    had = {path: text for path, text in files(project).items() if KEPT.fullmatch(path)}
+    had, before = owners(project), files(project)
     update(project, vcs_ref="HEAD")
     assert answers(project)["database_extra"] == "3.0.0"
     has = files(project)
     assert had.items() <= has.items()
-    assert has.keys() - had.keys() == files(rendered("HEAD")).keys(), "of no other extra"
+    assert has.keys() - before.keys() <= files(rendered("HEAD")).keys(), "of no other extra"
     assert conflicts(project) == []
     assert_green(project)
 

@@ -265,7 +265,7 @@ def test_extra_stays(edited: Callable[..., Path]) -> None:
     append(project / "app/items.py", "# Mine\n")
     commit(project)
     before = files(project)
-    with pytest.raises(ValueError, match="keep database") as refused:
+    with pytest.raises(ValueError, match="keep database"):
         update(project, extras=[])
     assert files(project) == before
     update(project, frontend_origins="https://shop.example")

@@ -1,0 +1,139 @@
+"""Migrations: what `flask db` does more than Alembic, and `/health/ready`. Do not edit it."""
+
+import logging
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.autogenerate.rewriter import Rewriter
+from alembic.migration import MigrationContext
+from alembic.operations.ops import AddColumnOp
+from click import ClickException, echo
+from flask import Flask, current_app, request
+from flask_alembic import Alembic
+from sqlalchemy.dialects.postgresql import dialect
+from werkzeug.exceptions import ServiceUnavailable
+
+from app.models import Model
+
+# `flask db revision` formats what it writes. Only there is ruff needed.
+FORMAT = {
+    "hooks": "ruff",
+    "ruff.type": "module",
+    "ruff.module": "ruff",
+    "ruff.options": "format --quiet REVISION_SCRIPT_FILENAME",
+}
+
+
+class Migrations(Alembic):
+    def revision(self, *arguments: Any, **options: Any) -> list[Any]:
+        if is_behind():
+            raise ClickException("run `flask db upgrade` first: the database is older than the app")
+        return super().revision(*arguments, **options)
+
+    def run_migrations(self, fn: Any, **options: Any) -> None:
+        """Run migrations, all or none. Raises ClickException if rows then refer to none.
+
+        SQLite cannot alter most of a table: Alembic makes a new one and drops the old, which would
+        delete the rows that refer to it, or fail, if foreign keys were checked meanwhile.
+        """
+        connection = self.migration_context.connection
+        if connection is None or connection.dialect.name != "sqlite":
+            return super().run_migrations(fn, **options)
+        sqlite: Any = connection.connection.dbapi_connection
+
+        def check_references(*arguments: Any) -> Any:
+            yield from fn(*arguments)
+            broken = {row[0] for row in sqlite.execute("PRAGMA foreign_key_check")}
+            if broken:
+                raise ClickException(
+                    f"let the migration delete or change the rows of {', '.join(sorted(broken))}"
+                    " that would refer to no row: nothing is migrated"
+                )
+
+        sqlite.execute("PRAGMA foreign_keys = OFF")
+        sqlite.isolation_level = None  # else Python begins no transaction for a change of a table
+        sqlite.execute("BEGIN IMMEDIATE")
+        try:
+            super().run_migrations(check_references, **options)
+        finally:
+            sqlite.rollback()  # of what is not committed
+            sqlite.isolation_level = ""
+            sqlite.execute("PRAGMA foreign_keys = ON")
+
+
+alembic = Migrations(metadatas=Model.metadata)
+# It tells its context each time, which /health/ready would repeat all day, and its plug-ins.
+logging.getLogger("alembic.runtime.migration").addFilter(lambda it: it.msg.startswith("Running"))
+logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+rewrite = Rewriter()
+
+
+@rewrite.rewrites(AddColumnOp)
+def ask_for_default(_context: Any, _revision: Any, op: AddColumnOp) -> AddColumnOp:
+    column = op.column
+    if not column.nullable and column.server_default is None:
+        name = f"{op.table_name}.{column.name}"
+        echo(f"Write server_default=… for {name}: rows that are there have no value.", err=True)
+    return op
+
+
+def import_type(kind: str, item: Any, context: Any) -> bool:
+    """Let a migration import the module of a type of your own."""
+    if kind == "type" and not type(item).__module__.startswith("sqlalchemy."):
+        context.imports.add(f"import {type(item).__module__}")
+    return False  # it is written as usual
+
+
+@sa.event.listens_for(sa.Table, "before_create")
+def keep_autoincrement(table: sa.Table, connection: sa.Connection, **_: Any) -> None:
+    """Let the copy that SQLite alters a table by hand out no id again, as the table does not."""
+    name = table.name.removeprefix("_alembic_tmp_")
+    if name != table.name and connection.dialect.name == "sqlite":
+        run = connection.exec_driver_sql
+        made = run("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).scalar_one()
+        if "AUTOINCREMENT" in made:
+            table.dialect_options["sqlite"]["autoincrement"] = True
+            copied = "INSERT INTO sqlite_sequence SELECT ?, seq FROM sqlite_sequence WHERE name = ?"
+            run(copied, (table.name, name))
+
+
+def init_app(app: Flask) -> None:
+    """Raises ClickException where two constraints have a name that must be unique."""
+    check_names()
+    app.config["ALEMBIC_CONTEXT"] = {
+        "render_as_batch": True,
+        "transactional_ddl": True,
+        "render_item": import_type,
+        "process_revision_directives": rewrite,
+        **app.config.get("ALEMBIC_CONTEXT", {}),
+    }
+    app.config.setdefault("ALEMBIC", {}).setdefault("post_write_hooks", FORMAT)
+    alembic.init_app(app)
+    app.before_request(check_migrations)
+
+
+def check_names() -> None:
+    to_sql, names = dialect().identifier_preparer, set()  # type: ignore[no-untyped-call]
+    for table in Model.metadata.tables.values():
+        for each in (*table.constraints, *table.indexes):
+            in_table = isinstance(each, (sa.ForeignKeyConstraint, sa.CheckConstraint))
+            name = to_sql.format_constraint(each)  # type: ignore[arg-type]
+            if name and (name, in_table and table) in names:
+                raise ClickException(f"write a `name` for one of two constraints called {name}")
+            names.add((name, in_table and table))
+
+
+def check_migrations() -> None:
+    """Let `/health/ready` answer 503 while migrations are missing or the database is away."""
+    if request.endpoint == "health.ready" and is_behind():
+        why = "The database is older than the app. Run `flask db upgrade`."
+        raise ServiceUnavailable(why, retry_after=5)
+
+
+def is_behind() -> bool:
+    """Return whether a migration is missing. A database that is ahead serves the older app, too."""
+    with current_app.extensions["sqlalchemy"].engine.connect() as connection:
+        applied = set(MigrationContext.configure(connection).get_current_heads())
+    scripts = alembic.script_directory
+    known = {script.revision for script in scripts.walk_revisions()}
+    return applied <= known and not applied >= set(scripts.get_heads())
