@@ -14,7 +14,7 @@ from app.sqldb import db
 users = AppGroup("users", help="Add, reset, disable and list accounts.")
 
 
-@users.command
+@users.command()
 @argument("email")
 @option("--admin", is_flag=True)
 def add(email: str, admin: bool) -> None:
@@ -30,14 +30,14 @@ def add(email: str, admin: bool) -> None:
         raise ClickException("write another address: this one has an account") from None
 
 
-@users.command
+@users.command()
 @argument("email")
 def reset(email: str) -> None:
     """Set another password, end all sessions, and enable the account."""
     change(email, password=read_password(), is_disabled=False)
 
 
-@users.command
+@users.command()
 @argument("email")
 def disable(email: str) -> None:
     """Let nobody log in, and end all sessions."""
@@ -52,7 +52,7 @@ def show() -> None:
         echo("\t".join([account.email, f"{account.created_at:%Y-%m-%d}", *marks]))
 
 
-@users.command
+@users.command()
 def clean() -> None:
     """Remove the sessions, links and counters that have ended."""
     sessions.clean()
