@@ -19,7 +19,7 @@ by_mail = Blueprint("by_mail", __name__, url_prefix="/api/password-resets")
 
 
 class Address(Input):
-    email: Email
+    email: Email = Field(repr=False)
 
 
 class Credentials(Address):

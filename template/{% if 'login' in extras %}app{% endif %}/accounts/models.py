@@ -11,7 +11,7 @@ from app.models import Model
 
 # No part of it ends a line, or adds a recipient to a mail.
 PART = r"[^\s\x00-\x1f\x7f@,;:<>()\"\\]+"
-written = Field(max_length=254, pattern=f"^{PART}@{PART}$", repr=False)
+written = Field(max_length=254, pattern=f"^{PART}@{PART}$")
 Email = Annotated[str, written, AfterValidator(str.casefold)]
 
 
