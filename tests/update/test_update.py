@@ -374,6 +374,31 @@ def test_extra_can_be_removed_by_hand(
     assert_green(project)
 
 
+def test_login_can_be_removed_by_hand(template: Path, tmp_path: Path) -> None:
+    """As the message says; the database goes on without its tables."""
+    project = tmp_path / "project"
+    copy(template, project, {"extras": ["database", "login"], "allow_credentials": True})
+    commit(project)
+    flask(project, "db", "upgrade")
+    with pytest.raises(ValueError, match="keep login") as refused:
+        update(project, extras=["database"])
+    downgrade, remove = re.findall(r"^  (\S+ .*)$", str(refused.value), re.MULTILINE)
+    flask(project, *shlex.split(downgrade)[1:])
+    subprocess.run(remove, shell=True, cwd=project, check=True, capture_output=True)
+    write(project / "app/accounts/__init__.py", REMOVED)
+    replace(project / "pyproject.toml", " -p account_fixtures", "")
+    assert not [path for path in files(project) if "account" in path and "__init__" not in path]
+    commit(project)
+    flask(project, "db", "upgrade")
+    with closing(sqlite3.connect(project / "instance/app.db")) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    assert "items" in tables and not [name for name in tables if "account" in name]
+    before = files(project).keys()
+    update(project, frontend_origins="https://shop.example")
+    assert files(project).keys() == before
+    assert_green(project)
+
+
 REMOVED = """\
 from flask import Flask
 
