@@ -19,8 +19,8 @@ INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.inse
 def of_log_in(email: str, device: int | None) -> dict[str, int]:
     """Return what is limited, and how often it may be.
 
-    A browser that has logged in before is counted by itself (OWASP's device cookies), so that
-    nobody else can lock it out.
+    A browser that has logged in before is counted by itself (OWASP's device cookies): nobody can
+    lock an owner out.
     """
     if device:
         return {f"device {device}": 10}
@@ -32,11 +32,11 @@ def of_network(what: str) -> dict[str, int]:
 
 
 def network() -> str:
-    """Return the client's address, of IPv6 the /64: it has all of them."""
+    """Return the client's address, of IPv6 the /64, all of which it has."""
     try:
         address = ip_address(request.remote_addr or "")
-    except ValueError:  # it is a Unix socket's
-        return ""
+    except ValueError:  # it is a Unix socket's, or a proxy adds a port
+        return request.remote_addr or ""
     address = getattr(address, "ipv4_mapped", None) or address
     return str(ip_network(f"{address}/{min(address.max_prefixlen, 64)}", strict=False))
 

@@ -40,9 +40,8 @@ def send(app: Flask, email: str, kind: str) -> None:
                 return
             subject, text = account_mail.TEXTS["exists" if account and kind == "new" else kind]
             if "{link}" in text:
-                # No server sees a fragment: the page sends it in a body.
-                link = f"{app.config['PASSWORD_PAGE']}#{sessions.issue('mail', account, email)}"
-                text = text.format(link=link)
+                secret = sessions.issue("mail", account, email)
+                text = text.format(link=f"{app.config['PASSWORD_PAGE']}#{secret}")
                 db.session.commit()
             account_mail.send_mail(email, subject, text)
     except Exception as error:  # its text may have the address

@@ -9,10 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models import Model
 
-# No part of it ends a line, or adds a recipient to a mail.
-PART = r"[^\s\x00-\x1f\x7f@,;:<>()\"\\]+"
-written = Field(max_length=254, pattern=f"^{PART}@{PART}$")
-Email = Annotated[str, written, AfterValidator(str.casefold)]
+PART = r"[^\s\x00-\x1f\x7f@,;:<>()\"\\]+"  # which ends no line, and adds no recipient to a mail
+text = Field(max_length=254, pattern=f"^{PART}@{PART}$")
+Email = Annotated[str, text, AfterValidator(str.casefold)]
 
 
 def now() -> datetime:
@@ -21,8 +20,7 @@ def now() -> datetime:
 
 class Account(Model):
     __tablename__ = "accounts"
-    __table_args__ = {"sqlite_autoincrement": True}  # no later account gets the id of a deleted one
-
+    __table_args__ = {"sqlite_autoincrement": True}  # the id of a deleted account never comes back
     id: Mapped[int] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(String(762), unique=True)  # casefolded, which may lengthen
     password: Mapped[str] = mapped_column(String(200))  # its hash
@@ -32,15 +30,14 @@ class Account(Model):
 
 
 class Secret(Model):
-    """What lets a client in while the row is there; only its hash is stored.
+    """What lets a client in while the row is there: a `cookie` or a `token` of a session.
 
-    A `cookie` and a `token` carry a session. A `device` is a browser that has logged in before.
-    A `mail` sets a password: the user's, or that of a new account with the address in `name`.
+    A `device` is a browser that has logged in before. A `mail` is good for one password: that of
+    the user, or of a new account with the address in `name`.
     """
 
     __tablename__ = "account_secrets"
     __table_args__ = {"sqlite_autoincrement": True}
-
     id: Mapped[int] = mapped_column(primary_key=True)
     account_id: Mapped[int | None] = mapped_column(
         ForeignKey(Account.id, ondelete="CASCADE"), index=True
@@ -56,7 +53,6 @@ class Secret(Model):
 
 class Attempts(Model):
     __tablename__ = "account_attempts"
-
     key: Mapped[str] = mapped_column(String(64), primary_key=True)  # the hash of what is limited
     remaining: Mapped[int]
     until: Mapped[datetime]

@@ -65,16 +65,15 @@ def verify(stored: str, password: str) -> bool:
 
 
 def in_a_thread(job: Callable[..., R], *arguments: str) -> R:
-    """Return what a job does, while the worker serves others. Commits: no connection waits.
+    """Return what a job does, while the worker serves others, and its connection, too.
 
-    Raises ServiceUnavailable where too many wait.
+    Commits. Raises ServiceUnavailable where too many wait.
     """
     db.session.commit()
     if not places.acquire(blocking=False):
         raise ServiceUnavailable("Too many log-ins at once. Try again.", retry_after=5)
     try:
-        result: R = threads().submit(job, *arguments).result()
-        return result
+        return threads().submit(job, *arguments).result()  # type: ignore[no-any-return]
     finally:
         places.release()
 

@@ -21,9 +21,9 @@ from app.typed_views import secured
 View = Callable[..., Any]
 unguarded: set[View] = set()  # what login_required was given
 
-# The pages of apps. A script in any other page could read a token.
-APPS = ("http://localhost", "https://localhost", "http://tauri.localhost")
+BEARER = WWWAuthenticate("bearer")
 COOKIES = {"cookie": "login", "device": "device"}
+APPS = ("http://localhost", "https://localhost", "http://tauri.localhost")
 
 
 def login_required(view: View | None = None, /, *, admin: bool = False) -> View:
@@ -46,15 +46,11 @@ def login_required(view: View | None = None, /, *, admin: bool = False) -> View:
     return secured(guarded, "cookie", "token")
 
 
-def unauthorized(why: str) -> Unauthorized:
-    return Unauthorized(why, www_authenticate=WWWAuthenticate("bearer"))
-
-
 def current() -> Secret:
     """Return the session of the request. Raises Unauthorized."""
     secret = find(*shown())
     if secret is None or secret.user is None or secret.user.is_disabled:
-        raise unauthorized("Log in first.")
+        raise Unauthorized("Log in first.", www_authenticate=BEARER)
     if secret.used_at < now() - timedelta(minutes=1):
         used = {"used_at": now(), "ends_at": end_of(secret.carrier, secret.created_at)}
         db.session.execute(sa.update(Secret).where(Secret.id == secret.id).values(used))
@@ -136,7 +132,7 @@ def check(email: str, password: SecretStr) -> Account:
         if update(account, new, Account.password == stored):
             limits.undo(attempt)
             return account
-    raise unauthorized("The email or the password is wrong.")
+    raise Unauthorized("The email or the password is wrong.", www_authenticate=BEARER)
 
 
 def update(account: Account, new: str | None, *same: sa.ColumnElement[bool]) -> bool:
@@ -175,7 +171,7 @@ def of(account: Account) -> list[sa.ColumnElement[bool]]:
 
 
 def refuse_pages() -> None:
-    """Raise Forbidden for a page that is not an app's."""
+    """Raise Forbidden for a page that is not an app's: a script in it could read a token."""
     origin = request.headers.get("Origin", "")
     if origin.startswith(("http:", "https:", "null")) and origin not in APPS:
         raise Forbidden("Log in with POST /api/session: no script can read its cookie.")

@@ -1,4 +1,4 @@
-"""Accounts, their secrets, and attempts: a branch of its own, beside that of your tables."""
+"""Accounts and log-in: a branch of its own, beside that of your tables."""
 
 import sqlalchemy as sa
 from alembic import op
