@@ -143,6 +143,7 @@ class Boundary:
             request_id = os.urandom(16).hex()
         environ["app.request_id"] = request_id
         current_id.set(request_id)
+        environ.pop("wsgi.input_terminated" if "CONTENT_LENGTH" in environ else "", None)
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
             """Send the headers: a view's own stay, but for the id, which is that of the log."""

@@ -1,7 +1,6 @@
 """Every error as problem details (RFC 9457), an unexpected one included."""
 
 import json
-from typing import Any
 
 from flask import Flask, Response, current_app, make_response, request
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -23,11 +22,9 @@ def to_problem(error: HTTPException) -> Response:
     detail = error.description
     if isinstance(error, InternalServerError) and current_app.debug and error.original_exception:
         detail = repr(error.original_exception)
-    body: dict[str, Any] = {"title": error.name, "status": response.status_code, "detail": detail}
-    if request_id := request.environ.get("app.request_id"):  # the log has it, too
-        body["request_id"] = request_id
-    if errors := getattr(error, "errors", None):  # where content is invalid: pointer and message
-        body["errors"] = errors
-    response.data = json.dumps(body)
+    problem = {"title": error.name, "status": response.status_code, "detail": detail}
+    problem["request_id"] = request.environ.get("app.request_id")  # the log has it, too
+    problem["errors"] = getattr(error, "errors", None) or None  # of content that is not valid
+    response.data = json.dumps({name: it for name, it in problem.items() if it is not None})
     response.content_type = "application/problem+json"
     return response

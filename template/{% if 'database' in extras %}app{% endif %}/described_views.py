@@ -30,7 +30,14 @@ def init_app(app: Flask) -> None:
         bp.add_url_rule("/openapi.json", view_func=document)
         bp.add_url_rule("/docs", "page", lambda: (PAGE, {"Content-Security-Policy": POLICY}))
         bp.add_url_rule("/docs.js", "js", lambda: Response(SCRIPT, mimetype="text/javascript"))
+        bp.after_request(without_date)
         app.register_blueprint(bp)
+
+
+def without_date(response: Response) -> Response:
+    """Leave it to the server: that of `flask run` would send two."""
+    response.headers.pop("Date", None)
+    return response
 
 
 def print_document() -> None:

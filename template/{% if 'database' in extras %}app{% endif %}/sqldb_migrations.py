@@ -10,7 +10,7 @@ from alembic.operations.ops import AddColumnOp
 from click import ClickException, echo
 from flask import Flask, current_app, request
 from flask_alembic import Alembic
-from sqlalchemy.dialects.postgresql import dialect
+from sqlalchemy.engine.default import DefaultDialect
 from werkzeug.exceptions import ServiceUnavailable
 
 from app.models import Model
@@ -113,7 +113,7 @@ def init_app(app: Flask) -> None:
 
 
 def check_names() -> None:
-    to_sql, names = dialect().identifier_preparer, set()  # type: ignore[no-untyped-call]
+    to_sql, names = DefaultDialect().identifier_preparer, set()
     for table in Model.metadata.tables.values():
         for each in (*table.constraints, *table.indexes):
             in_table = isinstance(each, (sa.ForeignKeyConstraint, sa.CheckConstraint))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from pydantic import Field
 from werkzeug.exceptions import HTTPException
 
 from app import described_views
@@ -14,7 +15,7 @@ from app.typed_views import Input, gives, problem
 
 
 class Asked(Input):
-    tag: list[int] = []
+    tag: list[int] = Field(default=[])
 
 
 class Counted(Input):

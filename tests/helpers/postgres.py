@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -64,6 +65,19 @@ class Postgres:
     def stop(self) -> None:
         """Stop it as an administrator would who does not wait for clients."""
         self.run("pg_ctl", "stop", "--wait", "-D", str(self.data), "--mode", "fast")
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Stop all of its processes where they are, until the block ends: none answers or ends."""
+        pid = (self.data / "postmaster.pid").read_text().partition("\n")[0]
+        children = subprocess.run(["pgrep", "-P", pid], check=True, capture_output=True, text=True)
+        for process in (*children.stdout.split(), pid):
+            os.kill(int(process), signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in (pid, *children.stdout.split()):
+                os.kill(int(process), signal.SIGCONT)
 
 
 @contextmanager

@@ -133,8 +133,10 @@ def test_questions_are_listed_with_their_defaults(template: Path, render: Render
     listed = rows(r"^\| `([a-z_]+)`.*\|(.*)\|$", "The questions")
     assert [name for name in questions if name not in hidden] == [name for name, _ in listed]
     answers = yaml.safe_load((render() / ".copier-answers.yml").read_text(encoding="utf-8"))
-    assert [name for name, _ in listed if name not in answers] == ["frontends_share_site"]
-    answers["frontends_share_site"] = "worked out from the origins"  # and only with credentials
+    # Only with credentials, and only with a database.
+    further = {"frontends_share_site": "worked out from the origins", "database_extra": "4.0.0"}
+    assert [name for name, _ in listed if name not in answers] == list(further)
+    answers |= further
     for name, default in listed:
         answer = answers[name]
         text = ", ".join(answer) or "none" if isinstance(answer, list) else str(answer)

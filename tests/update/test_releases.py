@@ -455,7 +455,7 @@ def items_deleted(project: Path) -> None:
     for path in ("app/items.py", "tests/test_items.py"):
         (project / path).unlink()
     resources = project / "app/resources.py"
-    replace(resources, "items, openapi", "openapi")
+    replace(resources, "items, ", "")
     replace(resources, "    app.register_blueprint(items.bp)\n", "")
 
 
