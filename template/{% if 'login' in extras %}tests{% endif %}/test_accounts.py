@@ -68,6 +68,7 @@ def test_log_out(logged_in: FlaskClient) -> None:
     assert logged_in.get_cookie("__Host-login") is None
     logged_in.set_cookie("__Host-login", cookie.value)
     assert logged_in.get("/api/session").status_code == 401
+    assert logged_in.put("/api/me/password", json={}).status_code == 401  # before 422
 
 
 def test_two_cookies_count_as_none(app: Flask, logged_in: FlaskClient) -> None:

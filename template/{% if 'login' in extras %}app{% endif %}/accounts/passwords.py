@@ -30,10 +30,11 @@ places = BoundedSemaphore(52)  # two are hashed, 50 wait
 
 def choose(password: SecretStr) -> SecretStr:
     """Return a password that may be set. Raises ValueError."""
-    text, least = normal(password).casefold(), current_app.config["PASSWORD_MIN_LENGTH"]
+    text, least = normal(password), current_app.config["PASSWORD_MIN_LENGTH"]
     if not least <= len(text) <= 128:
         raise ValueError(f"use a passphrase, of {least} to 128 characters")
-    core = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", text) or text
+    text = text.casefold()[:128]
+    core = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", text) or text  # without figures and signs around it
     repeated = next(core[:n] for n in range(1, 129) if (core[:n] * 128).startswith(core))
     if len(repeated) < 4 or repeated in COMMON:
         raise ValueError("use a passphrase that is less common")
