@@ -96,7 +96,7 @@ def index() -> list[Session]:
     return [Session.model_validate(session) for session in db.session.scalars(mine)]
 
 
-@bp.delete("/sessions/<int(min=1, max=2147483647):session_id>")
+@bp.delete("/sessions/<int:session_id>")
 @login_required
 @gives(204)
 def end(session_id: int) -> None:
