@@ -13,7 +13,6 @@ from app.typed_views import Input, gives
 
 bp = Blueprint("items", __name__, url_prefix="/api/items", cli_group=None)
 
-ITEM = "/<int(min=1, max=2147483647):item_id>"  # PostgreSQL's largest integer
 Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # PostgreSQL stores no null characters
 
 
@@ -65,14 +64,14 @@ def create(json: NewItem) -> tuple[Item, dict[str, str]]:
     return Item.model_validate(item), {"Location": url_for(".read", item_id=item.id)}
 
 
-@bp.get(ITEM)
+@bp.get("/<int:item_id>")
 @gives()
 def read(item_id: int) -> Item:
     """Read an item."""
     return Item.model_validate(db.get_or_abort(models.Item, item_id))
 
 
-@bp.patch(ITEM)
+@bp.patch("/<int:item_id>")
 @gives()
 def patch(item_id: int, json: ItemPatch) -> Item:
     """Change some fields of an item."""
@@ -83,7 +82,7 @@ def patch(item_id: int, json: ItemPatch) -> Item:
     return Item.model_validate(item)
 
 
-@bp.delete(ITEM)
+@bp.delete("/<int:item_id>")
 @gives(204)
 def delete(item_id: int) -> None:
     """Delete an item."""

@@ -15,12 +15,15 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from app.models import Model
 
-# `flask db revision` formats what it writes. Only there is ruff needed.
+# `flask db revision` sorts and formats what it writes. Only there is ruff needed.
 FORMAT = {
-    "hooks": "ruff",
-    "ruff.type": "module",
-    "ruff.module": "ruff",
-    "ruff.options": "format --quiet REVISION_SCRIPT_FILENAME",
+    "hooks": "sort, format",
+    "sort.type": "module",
+    "sort.module": "ruff",
+    "sort.options": "check --quiet --select I --fix REVISION_SCRIPT_FILENAME",
+    "format.type": "module",
+    "format.module": "ruff",
+    "format.options": "format --quiet REVISION_SCRIPT_FILENAME",
 }
 
 

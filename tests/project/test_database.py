@@ -173,12 +173,12 @@ def locked(project: Path, tmp_path: Path) -> Path:
     columns = model.partition("\n")[2]
     created_at = "    created_at: Mapped"
     models.write_text(models.read_text().replace(created_at, f"{columns}{created_at}"))
-    before, _, rest = items.read_text().partition("@bp.patch(ITEM)")
-    after = rest.partition("@bp.delete(ITEM)")[2]
+    before, _, rest = items.read_text().partition('@bp.patch("/<int:item_id>")')
+    _, delete, after = rest.partition("@bp.delete")
     before = before.replace("\nfrom flask ", f"{RECIPE}\nfrom flask ", 1)
     register = "bp.register_error_handler(StaleDataError, overtaken)"
     assert register in text
-    items.write_text(f"{before}{views}\n\n{register}\n\n\n@bp.delete(ITEM){after}")
+    items.write_text(f"{before}{views}\n\n{register}\n\n\n{delete}{after}")
     flask(mine, "db", "upgrade")
     flask(mine, "db", "revision", "Versions")
     return mine

@@ -1,6 +1,9 @@
 """The project's tests stay green in a larger app; only `tests/conftest.py` has to know of it."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -288,3 +291,23 @@ def test_second_resource_of_the_documentation(render: Render) -> None:
     for check in ("ruff format --check --no-cache", "ruff check --no-cache", "mypy"):
         run_python(project, "-m", *check.split(), "app/boxes.py", "tests/test_boxes.py")
     assert_green(project)
+
+
+def test_setting_of_the_owners_is_checked_where_the_app_serves(render: Render) -> None:
+    """As docs/database.md has it."""
+    text = (ROOT / "docs/database.md").read_text(encoding="utf-8")
+    section = text.partition("### A setting that has to be there\n")[2]
+    [check] = re.findall(r"```python\n(.*?)```", section.partition("\n### ")[0], re.DOTALL)
+    project = render(extras=["database"])
+    resources = project / "app/resources.py"
+    replace(
+        resources,
+        "\n\nfrom app import ",
+        "\n\nfrom click import ClickException\nfrom app import operations, ",
+    )
+    resources.write_text(resources.read_text() + check)
+    run_python(project, "-m", "flask", "db", "upgrade")
+    serve = [sys.executable, "-c", "import wsgi"]
+    refused = subprocess.run(serve, cwd=project, capture_output=True, text=True)
+    assert "set FLASK_STRIPE_KEY" in refused.stderr
+    subprocess.run(serve, cwd=project, env={**os.environ, "FLASK_STRIPE_KEY": "x"}, check=True)

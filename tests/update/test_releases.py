@@ -229,7 +229,7 @@ def test_message_of_an_update_from_an_old_project(
 ) -> None:
     """It names what is gone once: the next update is one of any project."""
     project = tmp_path / "project"
-    copy(history, project, {}, vcs_ref=releases()["3.0.0"])
+    copy(history, project, {"extras": ["database"]}, vcs_ref=releases()["3.0.0"])
     commit(project)
     for is_old in (True, False):
         capsys.readouterr()
@@ -241,6 +241,7 @@ def test_message_of_an_update_from_an_old_project(
         assert told.index("  uv pip compile") < told.index("  pip install")
         assert ("made by 3.0.0 or older" in told) is is_old
         assert ("  FLASK_APP=dev  " in told) is is_old
+        assert "The database extra stays that of 3.0.0." in told
 
 
 def test_update_without_a_newer_template_changes_nothing(history: Path, tmp_path: Path) -> None:
@@ -569,7 +570,7 @@ def test_sample_that_a_release_changes_is_for_new_projects(history: Path, tmp_pa
     update(project, vcs_ref="newer")
     copied = tmp_path / "copied"
     copy(history, copied, {"extras": ["database"]}, vcs_ref="newer")
-    git(history, "checkout", "--quiet", "main")
+    git(history, "checkout", "--quiet", "-")
     assert answers(project)["database_extra"] == "4.0.0"
     after = files(project)
     assert after.keys() == before.keys()
