@@ -42,7 +42,7 @@ def send(app: Flask, email: str, kind: str) -> None:
             if "{link}" in text:
                 secret = sessions.issue("mail", account, email)
                 text = text.format(link=f"{app.config['PASSWORD_PAGE']}#{secret}")
-                db.session.commit()
+            db.session.commit()
             account_mail.send_mail(email, subject, text)
     except Exception as error:  # its text may have the address
         app.logger.error("A mail is not sent: %s", type(error).__name__)
