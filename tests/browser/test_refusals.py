@@ -52,6 +52,7 @@ class Case:
     sessions: tuple[bool, ...] = (False,)
     settings: str = ""
     departures: str = ""
+    path: str = "/act"
 
     def expected(self, engine: str) -> dict[tuple[str, str], str]:
         """Return how each act ends on each page."""
@@ -391,6 +392,13 @@ class Apis:
             return f"http://{host}:{self.http}"
         return f"https://{host}:{self.https}"
 
+    def log_in(self, engine: Browser, name: str, case: Case) -> None:
+        """Log in by a visit and by a request of an allowed page, which may get other cookies."""
+        url = f"{self.url(name)}/log-in"
+        engine.tab.goto(url)
+        engine.open(case.by[0])
+        engine.tab.evaluate(LOG_IN, url)
+
     def notes(self) -> dict[str, list[list[str]]]:
         """Return what the apps have noted of each act."""
         for line in self.log:  # those that are new
@@ -422,23 +430,22 @@ def test_what_pages_make_the_api_do(engine: Browser, apis: Apis, name: str) -> N
     expected = CASES[name].expected(engine.name)
     differences = [
         f"{act}, {page}, {'as Ada' if session else 'as nobody'}: {end}, not {should}"
-        for (act, page, session), end in ends(engine, apis, name).items()
+        for (act, page, session), end in ends(engine, apis, name, CASES[name]).items()
         if end != (should := expected[act, page] if session else expected[act, page].lower())
     ]
     assert not differences, "\n".join(differences)
 
 
-def ends(engine: Browser, apis: Apis, name: str) -> dict[tuple[str, str, bool], str]:
+def ends(engine: Browser, apis: Apis, name: str, case: Case) -> dict[tuple[str, str, bool], str]:
     """Do every act on every page in every session, and return how each ends.
 
     What leaves the page takes time, and is done in the last session only.
     """
-    case = CASES[name]
     expected = case.expected(engine.name)
     seen: dict[tuple[str, str, bool], int | None] = {}
     for session in case.sessions:
         if session:
-            log_in(engine, apis.url(name), case)
+            apis.log_in(engine, name, case)
         for page, origin in case.pages.items():
             acts = [act for act, its in expected if its == page]
             leaving = [act for act in acts if act in LEAVING and session is case.sessions[-1]]
@@ -465,7 +472,7 @@ def number(engine: Browser, name: str, act: str, page: str, session: bool) -> st
 
 def url_of(api: str, case: Case, act: str, number: str) -> str:
     """Return the URL that an act is for, by way of the places that redirect to it."""
-    path = "/socket" if act == "WebSocket" else "/act"
+    path = "/socket" if act == "WebSocket" else case.path
     url = f"{api}{path}?act={quote(number)}"
     if act.startswith(("redirected ", "bounced ")):
         for place in reversed(case.by if act.startswith("redirected ") else case.by[:1]):
@@ -480,13 +487,6 @@ def do(engine: Browser, origin: str, urls: dict[str, str], session: bool) -> dic
     credentials = "include" if session else "omit"
     seen = engine.tab.evaluate(SCRIPT, {"acts": [*urls.items()], "credentials": credentials})
     return dict(zip(urls, seen, strict=True))
-
-
-def log_in(engine: Browser, api: str, case: Case) -> None:
-    """Log in by a visit and by a request of an allowed page, which may get other cookies."""
-    engine.tab.goto(f"{api}/log-in")
-    engine.open(case.by[0])
-    engine.tab.evaluate(LOG_IN, f"{api}/log-in")
 
 
 LOG_IN = "(url) => fetch(url, {credentials: 'include', mode: 'no-cors'}).then(() => null)"

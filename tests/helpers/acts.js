@@ -61,6 +61,7 @@ async ({acts, credentials}) => {
     "bounced form": (url) => framed(url, "application/x-www-form-urlencoded"),
     "redirected form": (url) => framed(url, "application/x-www-form-urlencoded"),
     "no-cors POST": (url) => fetched(url, {method: "POST", body: TEXT, mode: "no-cors"}),
+    "bodyless POST": (url) => fetched(url, {method: "POST", mode: "no-cors"}),
     "cors POST": (url) => fetched(url, {method: "POST", body: TEXT}),
     "JSON POST": (url) => {
       const headers = {"Content-Type": JSON_TYPE};

@@ -55,6 +55,12 @@ NAMES = ("database", "container", "kubernetes", "github", "gitlab")
 # The project with all of them comes first, so its own tests are among those that are run.
 EXTRAS = [list(chosen) for size in (5, 0, 1, 2, 3, 4) for chosen in choices(NAMES, size)]
 
+
+def with_login(extras: list[str]) -> list[str]:
+    """Return extras with log-in, where they have the database that it needs."""
+    return ["database", "login", *extras[1:]] if "database" in extras else extras
+
+
 # With credentials, whether the frontends are on the API's site. The first is worked out.
 SITES: list[dict[str, Any]] = [
     {},
@@ -73,6 +79,8 @@ def combinations() -> dict[str, dict[str, Any]]:
             continue
         headers = [name for name in HEADERS if not (credentials and name == "any")]
         chosen = headers[(number // 2 + number // 8) % len(headers)]
+        # Five behind with credentials, which log-in needs: so all extras come with it and without.
+        extras = EXTRAS[(number // 2 + number // 8 - 5 * credentials) % len(EXTRAS)]
         name = f"{origins}-{methods}-{'credentials' if credentials else 'anonymous'}-{chosen}"
         found[name] = {
             "project_name": 'The "Café" \\ API',
@@ -80,7 +88,7 @@ def combinations() -> dict[str, dict[str, Any]]:
             "allowed_methods": METHODS[methods],
             "allow_credentials": credentials,
             **HEADERS[chosen],
-            "extras": EXTRAS[(number // 2 + number // 8) % len(EXTRAS)],
+            "extras": with_login(extras) if credentials else extras,
             **(SITES[number // 8 % len(SITES)] if credentials else {}),
         }
     return found

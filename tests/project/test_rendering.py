@@ -17,7 +17,7 @@ from conftest import ROOT, Render, assert_green, copy, run_python
 from edits import replace
 from flask import Flask
 from flask_cors import CORS
-from shapes import COMBINATIONS, COVERING, EXTRAS, ORIGINS, pairs
+from shapes import COMBINATIONS, COVERING, EXTRAS, ORIGINS, pairs, with_login
 
 from app import cors, errors, operations
 
@@ -58,10 +58,9 @@ def test_project_is_clean_and_its_own_tests_pass(template: Path, render: Render,
 
 
 def test_all_combinations_of_extras_are_rendered() -> None:
-    assert {frozenset(answers["extras"]) for answers in COMBINATIONS.values()} == {
-        frozenset(chosen) for chosen in EXTRAS
-    }
-    assert len(EXTRAS) == 32
+    every = {frozenset(chosen) for chosen in EXTRAS + [with_login(chosen) for chosen in EXTRAS]}
+    assert {frozenset(answers["extras"]) for answers in COMBINATIONS.values()} == every
+    assert len(every) == 48
 
 
 def test_all_pairs_of_shapes_have_their_own_tests_run() -> None:

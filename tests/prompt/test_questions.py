@@ -178,7 +178,7 @@ def test_project_name_is_refused(questions: Path, tmp_path: Path, value: Any, pr
     [
         (
             ["databse"],
-            "'extras': 'databse' is not in ['database', 'container', 'kubernetes', 'github',",
+            "'extras': 'databse' is not in ['database', 'login', 'container', 'kubernetes',",
         ),
         ({"database": True}, "write [database], not {'database': True}: it is a list"),
         ("database", "Not a YAML list: 'database'"),
@@ -186,6 +186,76 @@ def test_project_name_is_refused(questions: Path, tmp_path: Path, value: Any, pr
 )
 def test_extras_are_refused(questions: Path, tmp_path: Path, value: Any, problem: str) -> None:
     assert problem in refusal(questions, tmp_path / "p", {"extras": value})
+
+
+WITH_LOGIN: dict[str, Any] = {"extras": ["database", "login"], "allow_credentials": True}
+ANSWER_YES = "answer yes to allow_credentials (-d allow_credentials=yes)"
+
+
+@pytest.mark.parametrize(
+    ("answers", "problem"),
+    [
+        (
+            {"extras": ["container", "login"]},
+            "choose database as well (-d 'extras=[database, login, container]'): ",
+        ),
+        (
+            {"allow_credentials": False},
+            f"{ANSWER_YES}: the log-in of http://localhost:5173 is a cookie",
+        ),
+        (
+            {
+                "allow_credentials": False,
+                "frontend_origins": "capacitor://localhost, https://*.example.com",
+            },
+            f"{ANSWER_YES}: the log-in of https://*.example.com is a cookie",
+        ),
+        (
+            {"allow_credentials": False, "frontend_origins": "any"},
+            "name the frontends in place of any (-d frontend_origins=https://app.example.com): ",
+        ),
+        ({"database_extra": "3.0.0"}, "move to the database extra of 4.0.0 first: "),
+    ],
+)
+def test_login_is_refused_without_what_it_needs(
+    questions: Path, tmp_path: Path, answers: dict[str, Any], problem: str
+) -> None:
+    message = refusal(questions, tmp_path / "p", {**WITH_LOGIN, **answers})
+    assert message.startswith(f"Validation error for question 'extras': {problem}")
+
+
+APPS_ORIGINS = "capacitor://localhost, https://localhost, http://localhost, http://tauri.localhost"
+
+
+@pytest.mark.parametrize(
+    "answers", [{}, {"frontend_origins": APPS_ORIGINS, "allow_credentials": False}], ids=str
+)
+def test_login_is_rendered(questions: Path, tmp_path: Path, answers: dict[str, Any]) -> None:
+    """For apps, which have tokens, without credentials too."""
+    settings = rendered(questions, tmp_path / "p", {**WITH_LOGIN, **answers})
+    assert settings["EXTRAS"] == ["app.resources", "app.accounts"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ({"frontends_share_site": True}, "log in by a cookie of the API's own site: give the API"),
+        ({"frontends_share_site": False}, "and Safari drops it where the API is on another\nsite"),
+        ({"frontend_origins": APPS_ORIGINS, "allow_credentials": False}, ""),
+    ],
+)
+def test_message_says_what_login_asks_for(
+    questions: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    answers: dict[str, Any],
+    told: str,
+) -> None:
+    run_copy(str(questions), tmp_path / "p", data={**WITH_LOGIN, **answers}, defaults=True)
+    message = capsys.readouterr().err
+    assert "\n  flask users add you@example.com\n" in message
+    assert told in message
+    assert ("a name under" in message) is bool(told)
 
 
 # The questions' names: Copier ignores all others

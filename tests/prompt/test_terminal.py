@@ -34,6 +34,7 @@ METHODS = """\
 EXTRAS = """\
    (Use arrow keys to move, <space> to select, <a> to toggle, <i> to invert)
  » ○ database: a sample in SQLite or PostgreSQL, migrations, OpenAPI
+   ○ login: accounts, a cookie for pages, tokens for apps; needs database
    ○ container: a Dockerfile for a small image, and Compose
    ○ kubernetes: manifests for a cluster
    ○ github: workflows that test, audit and probe, and Renovate
@@ -174,7 +175,9 @@ def test_mistakes(start: Start, template: Path, tmp_path: Path) -> None:
     terminal.see("- yes (write https://intranet.example, not http://intranet.example: with cred")
     terminal.type(DOWN + ENTER)
     terminal.see(EXTRAS)
-    terminal.type(ENTER)
+    terminal.type(DOWN + " " + ENTER)
+    terminal.see(" » ● login")  # refused: the message needs a terminal that tells its size
+    terminal.type(" " + ENTER)
     assert terminal.end() == 0, terminal.shown
     assert "\n    http://intranet.example\n" in terminal.shown
     found = answers(tmp_path / "bookshop")

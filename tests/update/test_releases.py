@@ -519,6 +519,20 @@ def test_database_of_3_0_0_stays_as_it_is(
     assert had.items() <= files(project).items()
 
 
+def test_login_is_refused_to_the_database_of_3_0_0(history: Path, tmp_path: Path) -> None:
+    """In the update that brings the choice, and in a later one."""
+    project = tmp_path / "project"
+    copy(history, project, {"extras": ["database"]}, vcs_ref=releases()["3.0.0"])
+    commit(project)
+    given = {"extras": ["database", "login"], "allow_credentials": True}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="move to the database extra of 4.0.0 first"):
+            update(project, vcs_ref="HEAD", **given)
+        assert git(project, "status", "--porcelain") == ""
+        update(project, vcs_ref="HEAD")
+        commit(project)
+
+
 def test_database_that_is_added_later_is_todays(history: Path, tmp_path: Path) -> None:
     project, copied = tmp_path / "project", tmp_path / "copied"
     copy(history, project, {}, vcs_ref=releases()["3.0.0"])

@@ -7,14 +7,16 @@ through several changes.
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import assert_green, commit, copy, files, git, run_tests, update
+from conftest import assert_green, commit, copy, files, git, run_python, run_tests, update
 from copier import run_copy, run_update
 from copier._cli import CopierApp
 from edits import (
@@ -223,6 +225,76 @@ def test_extra_is_added_to_an_edited_project(
     assert_green(project)
 
 
+BOX = """
+
+class Box(Model):
+    __tablename__ = "boxes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(String(50))
+"""
+OWNED = """
+
+class Note(Model):
+    __tablename__ = "notes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
+"""
+
+
+def flask(project: Path, *arguments: str) -> str:
+    return run_python(project, "-m", "flask", *arguments)
+
+
+def test_login_is_added_to_an_edited_project_with_data(template: Path, tmp_path: Path) -> None:
+    """Its tables are a branch of the migrations, beside the owner's, who goes on with their own."""
+    project, fresh = tmp_path / "project", tmp_path / "fresh"
+    copy(template, project, START | {"extras": ["database"]})
+    edits = PROJECTS["grown"][0]
+    for edit in edits:
+        edit(project)
+    flask(project, "db", "upgrade")
+    append(project / "app/models.py", BOX)
+    flask(project, "db", "revision", "Add boxes")
+    flask(project, "db", "upgrade")
+    flask(project, "seed")
+    commit(project)
+    before = files(project)
+    given = {"extras": ["database", "login"], "allow_credentials": True}
+    update(project, **given)
+    after = files(project)
+    assert {path for path in before if after.get(path) != before[path]} <= SHARED
+    [told] = conflicts(project)
+    assert told.startswith("the locks lack argon2-cffi, which pyproject.toml names: run")
+    copy(template, fresh, START | given)
+    for lock in LOCKS:
+        shutil.copy(fresh / lock, project / lock)
+    locks(project)
+    assert conflicts(project) == []
+    assert disagreement(project) == ""
+    commit(project)
+
+    flask(project, "db", "upgrade")
+    with closing(sqlite3.connect(project / "instance/app.db")) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        assert {"boxes", "accounts", "account_secrets"} <= tables
+        assert database.execute("SELECT count(*) FROM items").fetchone() > (0,)
+    replace(project / "app/models.py", "Enum, ", "Enum, ForeignKey, ")
+    append(project / "app/models.py", OWNED)
+    flask(project, "db", "revision", "Add notes")
+    [migration] = (project / "app/migrations").glob("*add_notes*")
+    assert re.findall(r'op\.(\w+_table)\(\s*"(\w+)"', migration.read_text()) == [
+        ("create_table", "notes"),
+        ("drop_table", "notes"),
+    ]
+    flask(project, "db", "upgrade")
+    assert_green(project)
+    commit(project)
+    update(project, **given)
+    assert git(project, "status", "--porcelain") == ""
+
+
 def test_extras_for_deployment_are_the_owners(edited: Callable[..., Path]) -> None:
     """No other answer changes them; a database adds its files, and a line to the base."""
     project = edited("")
@@ -299,6 +371,31 @@ def test_extra_can_be_removed_by_hand(
     before = files(project)
     update(project, frontend_origins="https://shop.example")
     assert files(project).keys() == before.keys()
+    assert_green(project)
+
+
+def test_login_can_be_removed_by_hand(template: Path, tmp_path: Path) -> None:
+    """As the message says; the database goes on without its tables."""
+    project = tmp_path / "project"
+    copy(template, project, {"extras": ["database", "login"], "allow_credentials": True})
+    commit(project)
+    flask(project, "db", "upgrade")
+    with pytest.raises(ValueError, match="keep login") as refused:
+        update(project, extras=["database"])
+    downgrade, remove = re.findall(r"^  (\S+ .*)$", str(refused.value), re.MULTILINE)
+    flask(project, *shlex.split(downgrade)[1:])
+    subprocess.run(remove, shell=True, cwd=project, check=True, capture_output=True)
+    write(project / "app/accounts/__init__.py", REMOVED)
+    replace(project / "pyproject.toml", " -p account_fixtures", "")
+    assert not [path for path in files(project) if "account" in path and "__init__" not in path]
+    commit(project)
+    flask(project, "db", "upgrade")
+    with closing(sqlite3.connect(project / "instance/app.db")) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    assert "items" in tables and not [name for name in tables if "account" in name]
+    before = files(project).keys()
+    update(project, frontend_origins="https://shop.example")
+    assert files(project).keys() == before
     assert_green(project)
 
 
