@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import deployment, show
+from . import show
 from .apps import app_option, load_app
 from .arguments import (
     TakesCurl,
@@ -29,10 +29,11 @@ from .explain import (
     own_url,
     printable,
 )
-from .network import Unreachable
 from .pasted import TakesTexts, asked, request_options
 from .policies import NoPolicy, policy_of
-from .probe import probe
+from .probe import Check, check_deployment, probe
+from .probe import as_text as checks_as_text
+from .senders import Unreachable
 from .trials import BLOCKED
 
 if TYPE_CHECKING:
@@ -219,15 +220,15 @@ def prove(
     """Print how a deployment keeps the policy, and exit with 0 if it does, 1 if it does not."""
     progress = sys.stderr.isatty()
     try:
-        checks = deployment.check_deployment(app, url, timeout, body_limit, progress)
+        checks = check_deployment(app, url, timeout, body_limit, progress)
     except Unreachable as error:
         if not as_json:
             raise
-        checks = [deployment.Check(url, "first request", BLOCKED, [str(error)])]
+        checks = [Check(url, "first request", BLOCKED, [str(error)])]
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks]))
     else:
-        for line in deployment.as_text(checks):
+        for line in checks_as_text(checks):
             click.echo(printable(line))
     context.exit(1 if any(check.faults for check in checks) else 0)
 

@@ -28,6 +28,7 @@ from .browser import (
 from .console import Said, sentences
 from .metadata import with_metadata
 from .policies import Policy
+from .senders import body
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -233,16 +234,6 @@ def explained_not_logged() -> Iterator[None]:
 
 def is_logged(_: logging.LogRecord) -> bool:
     return not is_explaining.get()
-
-
-def body(content: str | None, method: str, headers: Headers) -> bytes | None:
-    """Return the body of one HTTP request: the page's, or what fits a JSON Content-Type."""
-    if method in ("GET", "HEAD", "OPTIONS"):
-        return None
-    if content is not None:
-        return content.encode("utf-8", errors="surrogateescape")
-    is_json = any(name.lower() == "content-type" and "json" in value for name, value in headers)
-    return b"{}" if is_json else None
 
 
 def as_text(explanation: Explanation) -> Iterator[str]:

@@ -1,13 +1,17 @@
-"""What a browser does with a request to a deployed API: finds what a proxy or cache breaks."""
+"""What a browser does with a deployed API: finds what a proxy, cache or certificate breaks."""
 
-import re
-from collections.abc import Iterator
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
-from . import rules
+import click
+
 from .advice import advice_here, policy_for, refusal
 from .browser import (
     PageRequest,
@@ -15,23 +19,47 @@ from .browser import (
     Send,
     fetch,
     is_loopback_url,
-    list_items,
     page_headers,
     preflight_headers,
 )
 from .explain import Explanation, local_network
 from .metadata import with_metadata
-from .network import Unreachable, sender
-from .policies import Policy
-from .proxies import advice_without_policy, proxy_advice, varies
+from .policies import policy_of
+from .senders import Unreachable, sender
+from .trials import (
+    BLOCKED,
+    STRANGER,
+    Found,
+    Place,
+    advice_without_policy,
+    cache_warnings,
+    check_large_body,
+    check_no_origin,
+    check_not_found,
+    check_origin,
+    check_own_page,
+    check_plain_http,
+    check_refusal,
+    check_strangers,
+    check_unlisted,
+    proxy_advice,
+    stranger_warnings,
+    strangers,
+)
 
 if TYPE_CHECKING:
     from flask import Flask
 
-# An origin that no page can have (RFC 6761, section 6.4).
-STRANGER = "https://probe.invalid"
+# How many requests are sent at the same time.
+PARALLEL = 4
 
-KEPT = re.compile(r'(?:public|(?:max-age|s-maxage)="?0*[1-9][0-9]*"?)\Z')
+# A run of so many steps shows its progress.
+LONG = 20
+
+HEALTH = "/health/live"
+NO_ROUTE = "/no-such-path-flask-cors-probe"
+
+WIDTH = 80
 
 
 def probe(app: "Flask | None", url: str, request: PageRequest, timeout: float) -> Explanation:
@@ -80,44 +108,155 @@ def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response
     return None
 
 
-def cache_warnings(response: Response) -> Iterator[str]:
-    """Yield a warning if a cache may give a response to a page on another origin."""
-    if not varies(response) and response.get("access-control-allow-origin") != "*":
-        kept = kept_by_caches(response)
-        yield (
-            f"the response lacks Vary: Origin{f', and caches keep it ({kept})' if kept else ''}: a"
-            " cache may give one page's copy to a page on another origin, whose browser then"
-            " blocks it: have the proxy keep the API's Vary"
-        )
+@dataclass(frozen=True)
+class Check:
+    """A row of the table: what was tried at a URL, how it went, and what to fix, if anything."""
+
+    url: str
+    what: str
+    result: str
+    faults: list[str]
 
 
-def kept_by_caches(response: Response) -> str | None:
-    """Return the Cache-Control that lets caches keep a response, None if it does not."""
-    value = response.get("cache-control")
-    items = [item.lower() for item in list_items(value)]
-    kept = any(map(KEPT.match, items))
-    return rules.show(value) if value and kept and "no-store" not in items else None
+@dataclass(frozen=True)
+class Step:
+    url: str
+    what: str
+    run: Callable[[], Found]
+
+    def check(self) -> Check:
+        return Check(self.url, self.what, *self.run())
+
+    def check_or_fault(self) -> Check:
+        try:
+            return self.check()
+        except Unreachable as error:
+            return Check(self.url, self.what, BLOCKED, [str(error)])
 
 
-def stranger_warnings(policy: Policy | None, response: Response | None) -> Iterator[str]:
-    """Yield what the response to an unknown page reveals."""
-    if response is None:
-        return
-    allowed = response.get("access-control-allow-origin")
-    credentials = response.get("access-control-allow-credentials") == "true"
-    if allowed == STRANGER and credentials:
-        yield (
-            f"every site can act as your logged-in users: the API allows {STRANGER} too, with"
-            " credentials: remove $http_origin or the like from the proxy, and list the origins"
+def check_deployment(
+    app: "Flask", url: str, timeout: float, body_limit: int | None, show_progress: bool
+) -> list[Check]:
+    """Try at a deployed API whether it keeps the policy here.
+
+    `timeout` is in seconds, for each request, and `body_limit` in bytes. The progress is shown
+    on standard error. Raises Unreachable if no response comes to the first request, and UsageError
+    if there is nothing to try.
+    """
+    found = places(app, url, sender(None, timeout))
+    if not found[0].pages:
+        raise click.UsageError(
+            "set FLASK_CORS_ORIGINS as in the deployment: all origins of the policy here are this"
+            " machine's"
         )
-    elif allowed in (STRANGER, "*") and policy and not policy.is_public:
-        yield (
-            "every site can read the responses, which the policy here does not allow: the API"
-            f" allows {STRANGER} too: leave CORS to the API"
+    first, *others = [
+        Step(place.url, origin, partial(check_origin, place, origin))
+        for place in found
+        for origin in place.policy.origins
+    ]
+    checks = [first.check(), *run(others, "Origins", show_progress)]
+    rest: list[Step] = []
+    for place in found:
+        here = [check for check in checks if check.url == place.url]
+        if all(check.result == BLOCKED for check in here):
+            checks.append(Check(place.url, "all else", "not tried until then", here[0].faults))
+        else:
+            rest += other_steps(place)
+            if place is found[0]:
+                rest += steps_without_route(app, place, timeout, body_limit)
+    checks += run(rest, "All else", show_progress)
+    return [check for place in found for check in checks if check.url == place.url]
+
+
+def run(steps: list[Step], label: str, show_progress: bool) -> list[Check]:
+    pool = ThreadPoolExecutor(PARALLEL)
+    try:
+        checks = pool.map(Step.check_or_fault, steps)
+        if not show_progress or len(steps) < LONG:
+            return list(checks)
+        with click.progressbar(checks, len(steps), label, file=sys.stderr) as progress:
+            return list(progress)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl+C
+
+
+def places(app: "Flask", url: str, send: Send) -> list[Place]:
+    """Return where to try the policy of the whole API, and that of each path in CORS_PATHS."""
+    whole = policy_of(app)
+    if urlsplit(url).path in ("", "/") and whole.for_path(HEALTH) is whole:
+        # Where the API has a route, its answer differs from a proxy's 404.
+        url = urljoin(url, HEALTH) if app.url_map.bind("").test(HEALTH, "GET") else url
+    found = {url: policy_for(app, url)}
+    for path, policy in whole.paths.items():
+        found.setdefault(urljoin(url, quote(path)), policy)
+    return [Place(where, policy, send) for where, policy in found.items()]
+
+
+def other_steps(place: Place) -> Iterator[Step]:
+    yield Step(place.url, "other methods and headers", partial(check_unlisted, place))
+    if not place.policy.is_public:
+        others = strangers(place)
+        what = f"{len(others)} strangers and look-alikes"
+        yield Step(place.url, what, partial(check_strangers, place, others))
+        yield Step(place.url, "request without an Origin", partial(check_no_origin, place))
+
+
+def steps_without_route(
+    app: "Flask", place: Place, timeout: float, body_limit: int | None
+) -> Iterator[Step]:
+    """Yield what is tried for the whole API at a path where no code of the app's runs."""
+    url, parts = place.url, urlsplit(place.url)
+    path = f"{parts.path.rstrip('/').removesuffix(HEALTH)}{NO_ROUTE}"
+    # Not by urljoin, which takes what follows `//` for a host.
+    there = parts._replace(path=path, query="").geturl()
+    place = Place(there, policy_for(app, path), place.send)
+    policy = place.policy
+    if policy.allows_method("GET"):
+        yield Step(url, "path without a route", partial(check_not_found, place))
+    routes = app.url_map.bind("")
+    if policy.protection and not routes.test(path, "POST"):
+        if not policy.is_public:
+            yield Step(url, "a stranger's POST", partial(check_refusal, place))
+        yield Step(url, "a POST of its own pages", partial(check_own_page, place))
+    uploads = [one for one in ("POST", "PUT", "PATCH") if policy.allows_method(one)]
+    if body_limit is not None and uploads and not routes.test(path, uploads[0]):
+        body = "x" * (body_limit + 1)
+        large = replace(place, send=sender(body, timeout))
+        check = partial(check_large_body, large, uploads[0])
+        yield Step(url, f"body of {len(body)} bytes", check)
+    if parts.scheme == "https" and parts.port in (None, 443):
+        plain = parts._replace(scheme="http", netloc=parts.netloc.removesuffix(":443")).geturl()
+        yield Step(url, "plain http", partial(check_plain_http, plain, place.send))
+
+
+def as_text(checks: list[Check]) -> Iterator[str]:
+    """Yield the table and what to fix, in lines of at most 80 characters but for long URLs."""
+    numbers: dict[str, int] = {}
+    for fault in (fault for check in checks for fault in check.faults):
+        numbers.setdefault(fault, len(numbers) + 1)
+    marks = [mark({numbers[fault] for fault in check.faults}) for check in checks]
+    left = max(map(len, marks))
+    middle = min(max(len(check.what) for check in checks), 38)
+    right = WIDTH - left - middle - 6
+    url = ""
+    for check, marked in zip(checks, marks, strict=True):
+        if check.url != url:
+            url = check.url
+            yield url
+        what, result = shortened(check.what, middle), shortened(check.result, right)
+        yield f"  {marked:{left}}  {what:{middle}}  {result}"
+    for fault, number in numbers.items():
+        yield ""
+        yield from textwrap.wrap(
+            f"Fix {number}: {fault}", WIDTH, break_long_words=False, break_on_hyphens=False
         )
-    if allowed == "*" and credentials:
-        yield (
-            "Access-Control-Allow-Credentials: true has no effect with Access-Control-Allow-Origin:"
-            " *, which browsers reject for requests with credentials: list the origins, or remove"
-            " the header"
-        )
+    if not numbers:
+        yield "The deployed API keeps the policy here."
+
+
+def mark(fixes: set[int]) -> str:
+    return f"fix {','.join(map(str, sorted(fixes)))}" if fixes else "ok"
+
+
+def shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -14,8 +14,8 @@ from proxied import FAULTS, PAGE, SECURE, SECURE_PAGE, Probe, listening
 from servers import free_port
 
 from whycors.browser import Headers, Response
-from whycors.deployment import NO_ROUTE
 from whycors.policies import Policy, checked
+from whycors.probe import NO_ROUTE
 from whycors.trials import NOT_NEEDED, Place, check_origin, check_plain_http
 
 # The policy of the API that allows credentials (DEPLOYED in tests/helpers/proxied.py).

@@ -16,7 +16,6 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from . import rules
 from .browser import Headers, Response, Send, redirect_location
-from .explain import body
 
 # A refusal is a few lines of JSON.
 MAX_BODY = 4096
@@ -171,3 +170,13 @@ def network_fault(error: Exception, url: str, timeout: float, accepted: bool) ->
     if "got more than" in str(error):  # http.client's limits
         return f"shorten the headers of {host}, or send fewer: {error}"
     return f"{host} does not speak HTTP: correct the port"
+
+
+def body(content: str | None, method: str, headers: Headers) -> bytes | None:
+    """Return the body of one HTTP request: the page's, or what fits a JSON Content-Type."""
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return None
+    if content is not None:
+        return content.encode("utf-8", errors="surrogateescape")
+    is_json = any(name.lower() == "content-type" and "json" in value for name, value in headers)
+    return b"{}" if is_json else None
