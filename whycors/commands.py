@@ -11,16 +11,6 @@ import click
 
 from . import show
 from .apps import app_option, load_app
-from .arguments import (
-    TakesCurl,
-    api_url,
-    check_other_origin,
-    one_origin,
-    page_method,
-    page_options,
-    page_origin,
-    page_request,
-)
 from .explain import (
     Explanation,
     OtherHost,
@@ -29,7 +19,19 @@ from .explain import (
     own_url,
     printable,
 )
-from .pasted import TakesTexts, asked, request_options
+from .given import (
+    TakesCurl,
+    TakesTexts,
+    api_url,
+    asked,
+    check_other_origin,
+    one_origin,
+    page_method,
+    page_options,
+    page_origin,
+    page_request,
+    request_options,
+)
 from .policies import NoPolicy, policy_of
 from .probe import Check, check_deployment, probe
 from .probe import as_text as checks_as_text

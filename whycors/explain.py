@@ -25,7 +25,7 @@ from .browser import (
     http_origin,
     readable_headers,
 )
-from .console import Said, sentences
+from .consoles import Said, sentences
 from .metadata import with_metadata
 from .policies import Policy
 from .senders import body

@@ -17,10 +17,10 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from .advice import Advice, InForce, change, in_force, policy_for
 from .browser import DEFAULT_PORTS, PageRequest
-from .console import Said
+from .consoles import Said
 from .explain import OtherHost, as_text, explain
+from .given import asked, read_options
 from .origins import is_loopback, split_origin
-from .pasted import asked, read_options
 from .policies import REFUSED
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

@@ -1,4 +1,4 @@
-"""whycors/console.py foretells what each browser's console says, and reads it again."""
+"""whycors/consoles.py foretells what each browser's console says, and reads it again."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from whycors.browser import (
     fetch,
     normalize_method,
 )
-from whycors.console import Said, read, sentences
+from whycors.consoles import Said, read, sentences
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
