@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import show
-from .apps import app_option, load_app
 from .explain import (
     Explanation,
     OtherHost,
@@ -18,6 +16,8 @@ from .explain import (
     explain,
     own_url,
     printable,
+    report,
+    report_as_text,
 )
 from .given import (
     TakesCurl,
@@ -32,7 +32,7 @@ from .given import (
     page_request,
     request_options,
 )
-from .policies import NoPolicy, policy_of
+from .policies import NoPolicy, app_option, load_app, policy_of
 from .probe import Check, check_deployment, probe
 from .probe import as_text as checks_as_text
 from .senders import Unreachable
@@ -56,11 +56,11 @@ def show_command(context: click.Context, as_json: bool) -> None:
       flask cors show
       FLASK_CORS_ORIGINS=https://app.example.com flask cors show --json
     """
-    report = show.report(load_app(context))
+    found = report(load_app(context))
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        click.echo(json.dumps(asdict(found)))
         return
-    for line in show.as_text(report):
+    for line in report_as_text(found):
         click.echo(line)
 
 

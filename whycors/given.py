@@ -12,8 +12,6 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import click
 
-from . import rules
-from .advice import policy_for
 from .browser import (
     BODILESS_METHODS,
     DEFAULT_PORTS,
@@ -25,9 +23,10 @@ from .browser import (
     normalize_method,
     preflight_headers,
 )
+from .causes import policy_for
 from .consoles import Said, read
 from .explain import own_url
-from .origins import read_origin
+from .origins import read_item, read_origin, shown, to_punycode
 from .policies import Policy
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ def is_pages(name: str, is_browsers: bool) -> bool:
 
 
 def write(instead: str, item: str, reason: str) -> click.BadParameter:
-    return click.BadParameter(f"write {instead}, not {rules.show(item)}: {reason}")
+    return click.BadParameter(f"write {instead}, not {shown(item)}: {reason}")
 
 
 def page_origin(text: str) -> str:
@@ -199,7 +198,7 @@ def one_origin(text: str) -> str:
 
 def page_method(text: str) -> str:
     """A method as the page writes it, because browsers do not upper-case every method."""
-    method, problem = rules.read("method", text)
+    method, problem = read_item("method", text)
     if problem is not None:
         raise click.BadParameter(problem)
     return text if text.upper() == method else method
@@ -208,7 +207,7 @@ def page_method(text: str) -> str:
 def page_header(text: str) -> tuple[str, str]:
     """A header that a page may set: `Name: value`, or its name alone."""
     start, _, value = text.partition(":")
-    name, problem = rules.read("allowed header", start)
+    name, problem = read_item("allowed header", start)
     if problem is not None:
         raise click.BadParameter(problem)
     if name == "*":
@@ -240,7 +239,7 @@ def api_url(text: str) -> str:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise click.BadParameter(f"correct {rules.show(text)}: {error}") from None
+        raise click.BadParameter(f"correct {shown(text)}: {error}") from None
     example = "a URL such as https://api.example.com/api/echo"
     if "://" not in text and (bare := text.lstrip("/")):
         raise write(f"https://{bare}", text, "a URL has a scheme")
@@ -252,7 +251,7 @@ def api_url(text: str) -> str:
         bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         raise write(bare, text, "a page cannot call a URL with a user name")
     if not host.isascii():
-        netloc = rules.to_punycode(host) + (f":{port}" if port else "")
+        netloc = to_punycode(host) + (f":{port}" if port else "")
         raise write(parts._replace(netloc=netloc).geturl(), text, "the host must be in punycode")
     return text
 
@@ -462,7 +461,7 @@ def read_text(text: str) -> Said:
     if said is None:
         raise click.UsageError(
             "paste the whole error about CORS from the browser's console, or a curl command, or"
-            f" write ORIGIN METHOD PATH, not {rules.show(text)}"
+            f" write ORIGIN METHOD PATH, not {shown(text)}"
         )
     return said
 

@@ -15,8 +15,8 @@ from flask import Flask, Response, abort, request
 from jinja2.utils import htmlsafe_json_dumps
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from .advice import Advice, InForce, change, in_force, policy_for
 from .browser import DEFAULT_PORTS, PageRequest
+from .causes import Advice, InForce, change, in_force, policy_for
 from .consoles import Said
 from .explain import OtherHost, as_text, explain
 from .given import asked, read_options

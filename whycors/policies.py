@@ -4,20 +4,23 @@ It is read from `app.extensions["cors_policy"]`, by names that every version of 
 policy has from 3.0.0 on: whatever its class is, a newer tool serves an older project.
 """
 
+import os
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import repeat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from click import ClickException
+import click
 
-from . import rules
-from .origins import compile_wildcards, credentials_problem, read_origin
+from .origins import compile_wildcards, credentials_problem, read_item, read_origin, shown
 
 if TYPE_CHECKING:
     from flask import Flask
+    from flask.cli import ScriptInfo
 
 # The title of the API's refusals. The detail is the reason.
 REFUSED = "Refused by the CORS policy"
@@ -36,12 +39,12 @@ def parse_list(
     if isinstance(value, str):
         value = re.findall(r"""[^\s,]*[^\s,;"'][^\s,]*""", value)
     elif not isinstance(value, (list, tuple, type(None))):
-        return (), [f"write {example}, not {rules.show(str(value))}: it is not a list or a text"]
+        return (), [f"write {example}, not {shown(str(value))}: it is not a list or a text"]
     found: dict[str, str] = {}
     problems = []
     for item in value or ():
         if not isinstance(item, str):
-            problems.append(f"write {example}, not {rules.show(str(item))}: it is not a text")
+            problems.append(f"write {example}, not {shown(str(item))}: it is not a text")
             continue
         canonical, problem = read(item)
         if problem is None:
@@ -61,31 +64,31 @@ def parse_origins(value: Any) -> tuple[tuple[str, ...], list[str]]:
 
 
 def parse_methods(value: Any) -> tuple[tuple[str, ...], list[str]]:
-    found, problems = parse_list(value, lambda item: rules.read("method", item), "GET, POST")
+    found, problems = parse_list(value, lambda item: read_item("method", item), "GET, POST")
     if not found and not problems:
         problems.append("write at least one method, such as GET")
     return found, problems
 
 
 def parse_allow_headers(value: Any) -> tuple[tuple[str, ...], list[str]]:
-    return parse_list(value, lambda item: rules.read("allowed header", item), "Content-Type")
+    return parse_list(value, lambda item: read_item("allowed header", item), "Content-Type")
 
 
 def parse_expose_headers(value: Any) -> tuple[tuple[str, ...], list[str]]:
-    return parse_list(value, lambda item: rules.read("exposed header", item), "X-Request-ID")
+    return parse_list(value, lambda item: read_item("exposed header", item), "X-Request-ID")
 
 
 def parse_bool(value: Any) -> tuple[bool, list[str]]:
     if isinstance(value, bool):
         return value, []
     corrected = "true" if str(value).strip().lower() in ("true", "yes", "on", "1") else "false"
-    return False, [f"write {corrected}, not {rules.show(str(value))}: it is either true or false"]
+    return False, [f"write {corrected}, not {shown(str(value))}: it is either true or false"]
 
 
 def parse_max_age(value: Any) -> tuple[int, list[str]]:
     """Return the seconds for which a browser may cache a preflight (Fetch, section 3.3.3)."""
     if isinstance(value, bool) or not isinstance(value, int):
-        return 0, [f"write 600, not {rules.show(str(value))}: it is a whole number of seconds"]
+        return 0, [f"write 600, not {shown(str(value))}: it is a whole number of seconds"]
     if not -1 <= value <= 86400:
         corrected = min(max(value, -1), 86400)
         return 0, [f"write {corrected}, not {value}: it is from -1 to 86400 seconds"]
@@ -171,7 +174,7 @@ class Policy:
         return compile_wildcards(found) if found else None
 
 
-class NoPolicy(ClickException):
+class NoPolicy(click.ClickException):
     """There is no policy here to go by. The message says what to do."""
 
 
@@ -181,7 +184,7 @@ def policy_of(app: "Flask") -> Policy:
     if found is None:
         raise NoPolicy(
             "run this for a project of the template, or name its app with --app: the app"
-            f' {rules.show(app.import_name)} has no app.extensions["cors_policy"]'
+            f' {shown(app.import_name)} has no app.extensions["cors_policy"]'
         )
     unread = [name for name in (*PARSERS, "paths") if not hasattr(found, name)]
     if unread:
@@ -230,7 +233,7 @@ def credentials_problems(policy: Policy) -> list[tuple[str, str]]:
     found = [("origins", credentials_problem(origin)) for origin in policy.origins]
     for name in ("allow_headers", "expose_headers"):
         for header in getattr(policy, name):
-            found.append((name, rules.read("header with credentials", header)[1]))
+            found.append((name, read_item("header with credentials", header)[1]))
     return [(name, problem) for name, problem in found if problem is not None]
 
 
@@ -243,3 +246,64 @@ def longest_prefix(paths: Mapping[str, T], path: str) -> T | None:
     segments = path.split("/", depth + 1)[: depth + 1]
     above = ("/".join(segments[:end]) for end in range(len(segments), 1, -1))
     return next((paths[prefix] for prefix in above if prefix in paths), None)
+
+
+# Which app it is.
+
+
+def app_option(command: click.decorators.FC) -> click.decorators.FC:
+    """Add --app to a command."""
+    return click.option(
+        "--app",
+        metavar="MODULE:NAME",
+        expose_value=False,
+        callback=name_app,
+        help="The Flask app. By default, it is found as `flask` finds it.",
+    )(command)
+
+
+def name_app(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.obj = info_of(value)
+
+
+def info_of(path: str | None) -> "ScriptInfo":
+    """Return what loads the app at an import path, or at the one that Flask finds."""
+    try:
+        from flask.cli import ScriptInfo, load_dotenv
+    except ImportError:
+        raise NoPolicy("run this where the app's packages are: Flask is not here") from None
+    load_dotenv()
+    os.environ["FLASK_RUN_FROM_CLI"] = "true"  # so that an app.run() does nothing
+    return ScriptInfo(app_import_path=path or os.environ.get("FLASK_APP"))
+
+
+def load_app(context: click.Context) -> "Flask":
+    """Return the app of a command. Raises NoPolicy, or ClickException if it cannot start."""
+    info = context.obj or info_of(None)
+    from flask.cli import FlaskGroup, NoAppException
+
+    try:
+        with click.Context(FlaskGroup()):  # to the app, it is a command of `flask`
+            app: Flask = info.load_app()
+    except NoAppException as error:
+        first, *rest = error.format_message().splitlines()
+        why = f"{first} {rest[-1]}" if rest else first
+        raise NoPolicy(
+            "name the app with --app MODULE:NAME, or run this in its folder and with its packages:"
+            f" {why}"
+        ) from None
+    except click.ClickException:
+        raise
+    except Exception as error:  # noqa: BLE001
+        raise click.ClickException(f"the app cannot start: {in_one_line(error)}") from None
+    return app
+
+
+def in_one_line(error: Exception) -> str:
+    """Return what an error says, and the line of the project where it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    here = [frame for frame in frames if frame.filename.startswith(f"{Path.cwd()}/")]
+    place = (here or frames)[-1]
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{text} ({os.path.relpath(place.filename)}:{place.lineno})"

@@ -12,7 +12,6 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import click
 
-from .advice import advice_here, policy_for, refusal
 from .browser import (
     PageRequest,
     Response,
@@ -22,8 +21,9 @@ from .browser import (
     page_headers,
     preflight_headers,
 )
+from .causes import advice_here, policy_for, refusal
 from .explain import Explanation, local_network
-from .metadata import with_metadata
+from .origins import with_metadata
 from .policies import policy_of
 from .senders import Unreachable, sender
 from .trials import (

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 
-from . import rules
-from .metadata import site
-from .origins import is_loopback, split_origin
+from .origins import is_for_development, is_loopback, origin_notes, site, split_origin
 from .policies import SAFE_METHODS, Policy
 
 # How long Chromium caches a preflight at most, in seconds. Only Firefox caches them for longer.
@@ -40,7 +38,7 @@ def origin_risks(policy: Policy, origin: str, debug: bool) -> Iterator[str]:
     elif origin.startswith("http://"):
         yield f"{origin}: anyone on the network can change a page that is sent over plain http"
     if "*" in split_origin(origin)[1]:
-        yield from (f"{origin}: {note}" for note in rules.notes(origin))
+        yield from (f"{origin}: {note}" for note in origin_notes(origin))
         if policy.supports_credentials:
             yield f"{origin}: any host that matches, even a forgotten one, can act as the user"
 
@@ -61,14 +59,6 @@ def cookie_risks(policy: Policy, same_site: str | None) -> Iterator[str]:
         )
 
 
-def is_for_development(origin: str) -> bool:
-    """Return whether an origin is this machine's, and not that of an app on a user's.
-
-    The table of rules has notes on apps' origins, which are right in production too.
-    """
-    return is_loopback(origin) and not any(rules.notes(origin))
-
-
 def risks_of_paths(policy: Policy, debug: bool) -> Iterator[str]:
     """Yield the risks of paths with a policy of their own, but for those that they inherit."""
     inherited = set(risks(policy, debug, "its"))
@@ -81,7 +71,7 @@ def notes(policy: Policy, api: str) -> Iterator[str]:
     """Yield what the owner should know, such as which origin an app has on other systems."""
     for origin in policy.origins:
         if "*" not in origin:
-            yield from (f"{origin}: {note}" for note in rules.notes(origin))
+            yield from (f"{origin}: {note}" for note in origin_notes(origin))
     if policy.supports_credentials:
         yield asking_for_credentials(f"{api}/api/echo")
     for path, own in policy.paths.items():

@@ -14,8 +14,8 @@ from string import punctuation
 from threading import Thread
 from urllib.parse import quote, urljoin, urlsplit
 
-from . import rules
 from .browser import Headers, Response, Send, redirect_location
+from .origins import shown
 
 # A refusal is a few lines of JSON.
 MAX_BODY = 4096
@@ -78,11 +78,11 @@ def sender(content: str | None, timeout: float) -> Send:
         except (*FAILURES, Empty) as error:
             accepted = connection is not None and connection.sock is not None
             fault = network_fault(error, url, timeout, accepted)
-            raise Unreachable(f"{method} {rules.show(url)}: {fault}") from None
+            raise Unreachable(f"{method} {shown(url)}: {fault}") from None
         location = redirect_location(response)
         if location is not None and not is_url(location, url):
-            fault = f"correct the Location header, {rules.show(location)}: it is not a URL"
-            raise Unreachable(f"{method} {rules.show(url)}: {fault}")
+            fault = f"correct the Location header, {shown(location)}: it is not a URL"
+            raise Unreachable(f"{method} {shown(url)}: {fault}")
         return response
 
     return send
@@ -147,7 +147,7 @@ def network_fault(error: Exception, url: str, timeout: float, accepted: bool) ->
     """
     host = urlsplit(url).netloc
     if isinstance(error, (gaierror, UnicodeError, InvalidURL)):
-        name = rules.show(urlsplit(url).hostname or "")
+        name = shown(urlsplit(url).hostname or "")
         return f"no host has the name {name}: correct it, or its DNS entry"
     if isinstance(error, Empty) and accepted:
         return f"no response within {timeout:g} s: find what is slow, or set a longer --timeout"

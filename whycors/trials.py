@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
 
-from . import rules
-from .advice import METHODS, Advice, lost_origin, refusal, refusal_in
 from .browser import (
     REDIRECTS,
     Block,
@@ -31,10 +29,9 @@ from .browser import (
     preflight_headers,
     redirect_location,
 )
-from .metadata import site, with_metadata
-from .origins import split_origin
+from .causes import METHODS, Advice, lost_origin, refusal, refusal_in
+from .origins import is_for_development, shown, site, split_origin, with_metadata
 from .policies import Policy
-from .risks import is_for_development
 from .senders import Unreachable
 
 # An origin that no page can have (RFC 6761, section 6.4).
@@ -264,9 +261,9 @@ def check_strangers(place: Place, others: list[str]) -> Found:
                 faults += stranger_warnings(place.policy, response) if origin == STRANGER else []
     allowed = list(dict.fromkeys(allowed))
     if allowed and not faults:
-        shown = [f"{one} (any site can send it)" if one == "null" else one for one in allowed]
+        named = [f"{one} (any site can send it)" if one == "null" else one for one in allowed]
         faults.append(
-            f"the deployed API allows {', '.join(shown)}, which the policy here does not: compare"
+            f"the deployed API allows {', '.join(named)}, which the policy here does not: compare"
             " whole origins in the proxy, or leave CORS to the API, and deploy this version"
         )
     return f"{len(allowed)} allowed" if allowed else "refused", faults
@@ -364,7 +361,7 @@ def kept_by_caches(response: Response) -> str | None:
     value = response.get("cache-control")
     items = [item.lower() for item in list_items(value)]
     kept = any(map(KEPT.match, items))
-    return rules.show(value) if value and kept and "no-store" not in items else None
+    return shown(value) if value and kept and "no-store" not in items else None
 
 
 def stranger_warnings(policy: Policy | None, response: Response | None) -> Iterator[str]:
@@ -465,7 +462,7 @@ def redirect_fault(outcome: Outcome) -> str | None:
     if block is Block.TOO_MANY_REDIRECTS:
         return "the redirects form a loop: end it, in the proxy or in the API"
     if block is Block.REDIRECT_URL:
-        return f"no cross-origin request may go to {rules.show(found)}: correct the Location header"
+        return f"no cross-origin request may go to {shown(found)}: correct the Location header"
     if block is Block.MIXED_CONTENT:
         return redirected(last.url, found, preflight=False)
     preflight = outcome.verdict.during_preflight
@@ -483,12 +480,12 @@ def redirect_target(sent: Exchange) -> str | None:
 def redirected(url: str, target: str, preflight: bool) -> str:
     """Return what to do about a redirect that browsers do not follow."""
     here, there = urlsplit(url), urlsplit(target)
-    shown = rules.show(target)
+    place = shown(target)
     if target == url:
         return f"{url} redirects to itself: end that, in the proxy or in the API"
     if (here.scheme, there.scheme) == ("https", "http"):
         return (
-            f"{url} redirects to {shown}, because the API takes the request for plain http: have"
+            f"{url} redirects to {place}, because the API takes the request for plain http: have"
             " the proxy send X-Forwarded-Proto, and the API trust it (werkzeug's ProxyFix)"
         )
     if (here.scheme, there.scheme) == ("http", "https"):
@@ -499,11 +496,11 @@ def redirected(url: str, target: str, preflight: bool) -> str:
         what = "for the slash at the end"
     else:
         return (
-            f"something in front of the API redirects to {shown}, perhaps for a login: have it"
+            f"something in front of the API redirects to {place}, perhaps for a login: have it"
             f" pass {'OPTIONS' if preflight else 'this path'} on to the API"
         )
     limit = "which browsers do not follow in a preflight" if preflight else "without CORS headers"
-    return f"something in front of the API redirects {what}, {limit}: have the page call {shown}"
+    return f"something in front of the API redirects {what}, {limit}: have the page call {place}"
 
 
 def is_from_proxy(outcome: Outcome) -> bool:
@@ -555,7 +552,7 @@ def contradiction(outcome: Outcome) -> str:
     verdict, response = outcome.verdict, outcome.response
     if verdict.block is Block.OTHER_ALLOW_ORIGIN and not varies(response):
         return (
-            f"the response is for {rules.show(verdict.found)}, without Vary: Origin: a proxy sets"
+            f"the response is for {shown(verdict.found)}, without Vary: Origin: a proxy sets"
             " the header, or a cache gives every page the same copy: leave CORS to the API, keep"
             " its Vary, and empty the cache"
         )

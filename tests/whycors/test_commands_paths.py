@@ -18,7 +18,7 @@ from flask import Flask
 from flask_cors import CORS
 
 from app import cors as app_cors
-from whycors.metadata import fetch_site, metadata
+from whycors.origins import fetch_site, metadata
 
 APP = "https://app.example.com"
 STRANGER = "https://zzz.test"

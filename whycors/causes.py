@@ -4,12 +4,14 @@ import json
 import os
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from . import rules
 from .browser import (
     Block,
     Exchange,
@@ -22,8 +24,9 @@ from .browser import (
     preflight_headers,
     unsafe_header_names,
 )
-from .nearest import nearest
+from .origins import is_for_development, nearest, shown
 from .policies import (
+    PARSERS,
     REFUSED,
     Policy,
     PolicyError,
@@ -32,8 +35,6 @@ from .policies import (
     parts_of,
     policy_of,
 )
-from .risks import is_for_development
-from .sources import environment_of, variable_of, without_environment
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -201,8 +202,8 @@ def causes_and_change(found: InForce, request: PageRequest, other: list[str]) ->
 def policy_causes(policy: Policy, request: PageRequest, found: InForce) -> Iterator[Cause]:
     """Yield each reason why a policy does not allow a request."""
     if not policy.allows(request.origin):
-        close = nearest(policy, found.name, request.origin)
-        reason = f"{rules.show(request.origin)} is not allowed{close}"
+        close = nearest(policy.origins, found.name, request.origin)
+        reason = f"{shown(request.origin)} is not allowed{close}"
         yield Cause(reason, "origins", [request.origin])
     method = normalize_method(request.method)
     asks = preflight_headers(request) is not None
@@ -215,14 +216,14 @@ def policy_causes(policy: Policy, request: PageRequest, found: InForce) -> Itera
             yield Cause(reason, "methods")
         else:
             allowed = ", ".join(policy.methods)
-            reason = f"{rules.show(method)} is not allowed; {found.name} allows {allowed}"
+            reason = f"{shown(method)} is not allowed; {found.name} allows {allowed}"
             yield Cause(reason, "methods", [method])
     names = unsafe_header_names(page_headers(request))
     if missing := [name for name in names if not policy.allows_header(name)]:
         where = f" by {found.name}" if found.path else ""
-        shown = ", ".join(map(rules.show, missing))
-        reason = f"the header {shown} is" if len(missing) == 1 else f"the headers {shown} are"
-        yield Cause(f"{reason} not allowed{where}", "allow_headers", missing)
+        listed = ", ".join(map(shown, missing))
+        what = f"header {listed} is" if len(missing) == 1 else f"headers {listed} are"
+        yield Cause(f"the {what} not allowed{where}", "allow_headers", missing)
     if request.credentials and not policy.supports_credentials:
         reason = f"the request sends credentials; {found.name} forbids them"
         yield Cause(reason, "supports_credentials", True)
@@ -230,7 +231,7 @@ def policy_causes(policy: Policy, request: PageRequest, found: InForce) -> Itera
 
 def other_cause(found: InForce, request: PageRequest, outcome: Outcome, refused: bool) -> str:
     """Return why a request is not allowed where the policy is not the cause."""
-    block, value = outcome.verdict.block, rules.show(outcome.verdict.found)
+    block, value = outcome.verdict.block, shown(outcome.verdict.found)
     if block is Block.MIXED_CONTENT:
         if outcome.exchanges:
             return f"{outcome.exchanges[-1].url} redirects to plain http: redirect to https"
@@ -366,3 +367,85 @@ def copier_command(values: dict[str, Any]) -> str:
 
 def as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else ", ".join(value)
+
+
+# Where settings come from.
+
+
+# The settings that are shown beside the policy, and what the app takes where they are not set.
+SHOWN = {
+    "PROXIES": 0,
+    "TRUSTED_HOSTS": None,
+    "SECRET_KEY": None,
+    "MAX_CONTENT_LENGTH": None,
+    "LOG_LEVEL": "INFO",
+    "LOG_FORMAT": "json",
+}
+
+
+def settings_in(name: str) -> dict[str, Any]:
+    """Return the settings in a module of the project, none if it has no such module."""
+    try:
+        module = import_module(name)
+    except ImportError:
+        return {}
+    return {key: value for key, value in vars(module).items() if key.isupper()}
+
+
+def source(app: "Flask", name: str) -> str:
+    """Return where a setting was set; the later source wins, as in `create_app`."""
+    value = app.config.get(name)
+    variable = f"FLASK_{name}"
+    if variable in os.environ and value == as_app_reads(name, os.environ[variable]):
+        return f"{environment_of(variable)}, {variable}"
+    for module in ("app.settings", "app.answers"):
+        settings = settings_in(module)
+        if name in settings and value == settings[name]:
+            return f"{module.replace('.', '/')}.py"
+    if name not in app.config or value == SHOWN.get(name, ...):
+        return "default"
+    # The entry point of `flask` in projects of 3.0.0.
+    return "dev.py" if name.startswith("SESSION_") and "dev" in sys.modules else "create_app"
+
+
+def environment_of(variable: str) -> str:
+    """Return where a variable that is set was set: in one of the files that `flask` reads?"""
+    with suppress(ImportError):
+        from dotenv import dotenv_values, find_dotenv
+
+        for name in (".env", ".flaskenv"):
+            path = find_dotenv(name, usecwd=True)
+            if path and dotenv_values(path).get(variable) == os.environ[variable]:
+                return name
+    return "environment"
+
+
+def as_app_reads(name: str, text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    is_list = name == "TRUSTED_HOSTS" and isinstance(value, str)
+    return value.replace(",", " ").split() if is_list else value
+
+
+def variable_of(policy: Policy, part: str) -> str | None:
+    """Return the variable that sets a part of the policy in force, None if none does."""
+    variable = f"FLASK_CORS_{part.upper()}"
+    if variable not in os.environ:
+        return None
+    value, _ = PARSERS[part](as_app_reads(f"CORS_{part.upper()}", os.environ[variable]))
+    return variable if value == getattr(policy, part) else None
+
+
+def without_environment(app: "Flask", policy: Policy) -> Policy:
+    """Return the policy as it is where no variable overrides the answers."""
+    if not (answers := settings_in("app.answers")):
+        return policy
+    parts = parts_of(policy)
+    for part in PARSERS:
+        if variable_of(policy, part):
+            parts[part] = answers.get(f"CORS_{part.upper()}", True)
+    with suppress(PolicyError):  # the answers may not fit CORS_PATHS
+        return checked(parts, app.config.get("CORS_PATHS"))
+    return policy
