@@ -1,18 +1,24 @@
-"""Sends one request over the network, and explains why no response comes.
+"""Sends one request: over the network, and explains why no response comes, or to a WSGI app here.
 
 `http.client` keeps each header line as it came; a library would merge or reject some.
 """
 
 import ssl
+import sys
+import tomllib
 from collections.abc import Callable
 from contextlib import closing, suppress
-from functools import partial
+from functools import cache, partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
+from io import BytesIO
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from socket import gaierror
 from string import punctuation
 from threading import Thread
-from urllib.parse import quote, urljoin, urlsplit
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
+from wsgiref.util import setup_testing_defaults
 
 from .browser import Headers, Response, Send, redirect_location
 from .origins import shown
@@ -20,26 +26,21 @@ from .origins import shown
 # A refusal is a few lines of JSON.
 MAX_BODY = 4096
 
-# Why a browser rejects a certificate, by OpenSSL's verify code.
-CERTIFICATE_FAULTS = {
-    9: "is not valid yet: correct the clock of this machine, or of the machine that issued it",
-    10: "has expired: renew it, and reload the proxy",
-    18: "is self-signed, so browsers reject it: get one from an authority that they trust",
-    19: "comes from a private authority: browsers reject it unless that authority is installed",
-    20: (
-        "comes from an unknown authority, or its chain is incomplete: have the proxy send the"
-        " intermediate certificates too (fullchain.pem)"
-    ),
-    62: "is for other host names: call the API by one of them, or get a certificate for this one",
-    64: "is not for this address: call the API by the name in the certificate",
-}
-
-
 FAILURES = (OSError, HTTPException, UnicodeError)
 
 
 class Unreachable(Exception):
     """No response came that a browser could use. The message says why, and what to do."""
+
+
+class OtherHost(Exception):
+    """An app redirects to another host, which this process cannot call."""
+
+
+@cache
+def known() -> dict[str, Any]:
+    """Return what is known of servers, proxies and certificates."""
+    return tomllib.loads(Path(__file__).with_name("servers.toml").read_text(encoding="utf-8"))
 
 
 class FinalResponse(HTTPResponse):
@@ -160,7 +161,7 @@ def network_fault(error: Exception, url: str, timeout: float, accepted: bool) ->
         return f"nothing listens at {host}: start the API or its proxy, or correct the port"
     if isinstance(error, ssl.SSLCertVerificationError):
         rejected = f"is rejected: {error.verify_message}"
-        return f"the certificate {CERTIFICATE_FAULTS.get(error.verify_code, rejected)}"
+        return f"the certificate {known()['certificates'].get(str(error.verify_code), rejected)}"
     if isinstance(error, ssl.SSLError):
         return f"{host} does not speak TLS as browsers do: call it over http://, or set up TLS"
     if isinstance(error, ConnectionError):
@@ -180,3 +181,60 @@ def body(content: str | None, method: str, headers: Headers) -> bytes | None:
         return content.encode("utf-8", errors="surrogateescape")
     is_json = any(name.lower() == "content-type" and "json" in value for name, value in headers)
     return b"{}" if is_json else None
+
+
+def wsgi_sender(application: Any, content: str | None, first_url: str) -> Send:
+    """Return a function that sends one request to a WSGI application in this process (PEP 3333).
+
+    It raises OtherHost where a redirect leaves the host of `first_url`, and what the app raises.
+    """
+
+    def send(method: str, url: str, headers: Headers) -> Response:
+        if urlsplit(url).netloc != urlsplit(first_url).netloc:
+            raise OtherHost(
+                f"{first_url} redirects to {url}, on another host: use `flask cors probe` instead"
+            )
+        started: list[tuple[int, Headers]] = []
+        its_body = bytearray()
+
+        def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
+            started.append((int(status[:3]), tuple(headers)))
+            return its_body.extend
+
+        chunks = application(
+            environ(method, url, headers, body(content, method, headers)), start_response
+        )
+        for chunk in chunks:
+            # Only a refusal's body is needed, and others may have no end.
+            if started and started[-1][0] != 403:
+                break
+            its_body += chunk
+        if hasattr(chunks, "close"):
+            chunks.close()
+        return Response(*started[-1], bytes(its_body))
+
+    return send
+
+
+def environ(method: str, url: str, headers: Headers, content: bytes | None) -> dict[str, Any]:
+    """Return a request as a WSGI server hands it on."""
+    parts = urlsplit(url)
+    given = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
+    if "HTTP_CONTENT_TYPE" in given:
+        given["CONTENT_TYPE"] = given.pop("HTTP_CONTENT_TYPE")
+    found = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": unquote_to_bytes(parts.path or "/").decode("latin-1"),
+        "QUERY_STRING": parts.query,
+        "CONTENT_LENGTH": str(len(content or b"")),
+        "SERVER_NAME": parts.hostname or "localhost",
+        "SERVER_PORT": str(parts.port or (443 if parts.scheme == "https" else 80)),
+        "HTTP_HOST": parts.netloc,
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.url_scheme": parts.scheme,
+        "wsgi.input": BytesIO(content or b""),
+        "wsgi.errors": sys.stderr,
+        **given,
+    }
+    setup_testing_defaults(found)
+    return found
