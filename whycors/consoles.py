@@ -4,121 +4,23 @@ One table serves both ways: what each browser prints about an outcome, and what 
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 from .browser import TOKEN, Block, Outcome, PageRequest, list_items
 
-# What is around the cause, and each cause. As of Chrome 156, Firefox 153
-# and Safari 26 (WebKitGTK 2.50).
-CHROME = "Access to {api} at '{url}'{redirected} from origin '{origin}' has been blocked by CORS"
-CHROME += " policy: {cause}"
-CORRECT = "Have the server send the header with a valid value."
-IN_CHROME: Mapping[Block, str] = {
-    Block.NO_ALLOW_ORIGIN: (
-        "No 'Access-Control-Allow-Origin' header is present on the requested resource."
-    ),
-    Block.SEVERAL_ALLOW_ORIGINS: (
-        "The 'Access-Control-Allow-Origin' header contains multiple values '{found}', but only one"
-        f" is allowed. {CORRECT}"
-    ),
-    Block.OTHER_ALLOW_ORIGIN: (
-        "The 'Access-Control-Allow-Origin' header has a value '{found}' that is not equal to the"
-        f" supplied origin. {CORRECT}"
-    ),
-    Block.WILDCARD_WITH_CREDENTIALS: (
-        "The value of the 'Access-Control-Allow-Origin' header in the response must not be the"
-        " wildcard '*' when the request's credentials mode is 'include'."
-    ),
-    Block.NO_ALLOW_CREDENTIALS: (
-        "The value of the 'Access-Control-Allow-Credentials' header in the response is '{found}'"
-        " which must be 'true' when the request's credentials mode is 'include'."
-    ),
-    Block.PREFLIGHT_REDIRECT: "Redirect is not allowed for a preflight request.",
-    Block.PREFLIGHT_STATUS: "It does not have HTTP ok status.",
-    Block.METHOD: (
-        "Method {found} is not allowed by Access-Control-Allow-Methods in preflight response."
-    ),
-    Block.HEADER: (
-        "Request header field {found} is not allowed by Access-Control-Allow-Headers in preflight"
-        " response."
-    ),
-    Block.MALFORMED_LIST: "Cannot parse {found} response header field in preflight response.",
-    Block.LOCAL_NETWORK: (
-        "Permission was denied for this request to access the `{found}` address space."
-    ),
-}
-INVALID_ORIGIN = (
-    f"The 'Access-Control-Allow-Origin' header contains the invalid value '{{found}}'. {CORRECT}"
+# By browser, or other words of Firefox: the words of each cause, and what is around them.
+WORDS: Mapping[str, Any] = tomllib.loads(
+    Path(__file__).with_name("consoles.toml").read_text(encoding="utf-8")
 )
-LOCAL_FROM_PLAIN_HTTP = (
-    "The request client is not a secure context and the resource is in more-private address space"
-    " `{found}`."
-)
-# Chrome says this only of what every response is checked for.
-PREFLIGHT = "Response to preflight request doesn't pass access control check: "
+CHROME, FIREFOX, SAFARI = (WORDS[browser] for browser in ("Chrome", "Firefox", "Safari"))
+
+# Chrome says `preflight` only of what every response is checked for.
 ONLY_PREFLIGHTS = (Block.METHOD, Block.HEADER, Block.MALFORMED_LIST)
 PREFLIGHTS_FAIL = (Block.PREFLIGHT_REDIRECT, Block.PREFLIGHT_STATUS)
-
-FIREFOX = "Cross-Origin Request Blocked: The Same Origin Policy disallows reading the remote"
-FIREFOX += " resource at {url}. (Reason: {cause})."
-# It says this as well if a preflight failed; alone, it means that no response came.
-FIREFOX_AFTER_PREFLIGHT = "(Reason: CORS request did not succeed)"
-IN_FIREFOX: Mapping[Block, str] = {
-    Block.NO_ALLOW_ORIGIN: "CORS header ‘Access-Control-Allow-Origin’ missing",
-    Block.SEVERAL_ALLOW_ORIGINS: ("Multiple CORS header ‘Access-Control-Allow-Origin’ not allowed"),
-    Block.OTHER_ALLOW_ORIGIN: (
-        "CORS header ‘Access-Control-Allow-Origin’ does not match ‘{found}’"
-    ),
-    Block.WILDCARD_WITH_CREDENTIALS: (
-        "Credential is not supported if the CORS header ‘Access-Control-Allow-Origin’ is ‘*’"
-    ),
-    Block.NO_ALLOW_CREDENTIALS: (
-        "expected ‘true’ in CORS header ‘Access-Control-Allow-Credentials’"
-    ),
-    Block.PREFLIGHT_REDIRECT: "CORS request external redirect not allowed",
-    Block.PREFLIGHT_STATUS: "CORS preflight response did not succeed",
-    Block.METHOD: "Did not find method in CORS header ‘Access-Control-Allow-Methods’",
-    Block.HEADER: (
-        "header ‘{found}’ is not allowed according to header ‘Access-Control-Allow-Headers’ from"
-        " CORS preflight response"
-    ),
-    Block.MALFORMED_LIST: "invalid token ‘{value}’ in CORS header ‘{found}’",
-}
-
-SAFARI = "{cause}\n{api} cannot load {url} due to access control checks."
-IN_SAFARI: Mapping[Block, str] = {
-    Block.NO_ALLOW_ORIGIN: (
-        "Origin {origin} is not allowed by Access-Control-Allow-Origin. Status code: {status}"
-    ),
-    Block.SEVERAL_ALLOW_ORIGINS: (
-        "Access-Control-Allow-Origin cannot contain more than one origin."
-    ),
-    Block.WILDCARD_WITH_CREDENTIALS: (
-        "Cannot use wildcard in Access-Control-Allow-Origin when credentials flag is true."
-    ),
-    Block.NO_ALLOW_CREDENTIALS: (
-        'Credentials flag is true, but Access-Control-Allow-Credentials is not "true".'
-    ),
-    Block.PREFLIGHT_STATUS: "Preflight response is not successful. Status code: {status}",
-    Block.METHOD: "Method {found} is not allowed by Access-Control-Allow-Methods.",
-    Block.HEADER: "Request header field {found} is not allowed by Access-Control-Allow-Headers.",
-    Block.MALFORMED_LIST: "Header {found} has an invalid value: {value}",
-}
-
-ON_MIXED_CONTENT = {
-    "Chrome": (
-        "Mixed Content: The page at '{origin}/' was loaded over HTTPS, but requested an insecure"
-        " resource '{url}'. This request has been blocked; the content must be served over HTTPS."
-    ),
-    "Firefox": "Blocked loading mixed active content “{url}”",
-    "Safari": (
-        "[blocked] The page at {origin}/ requested insecure content from {url}. This content was"
-        " blocked and must be served over HTTPS.\nNot allowed to request resource\n"
-        "Fetch API cannot load {url} due to access control checks."
-    ),
-}
 
 
 def sentences(request: PageRequest, url: str, outcome: Outcome) -> dict[str, str]:
@@ -129,8 +31,11 @@ def sentences(request: PageRequest, url: str, outcome: Outcome) -> dict[str, str
     block, found = outcome.verdict.block, outcome.verdict.found
     if block is Block.MIXED_CONTENT:
         values: dict[str, Any] = {"origin": request.origin, "url": found}
-        return {name: line.format(**values) for name, line in ON_MIXED_CONTENT.items()}
-    if block not in IN_CHROME:
+        return {
+            browser: WORDS[browser][block.name].format(**values)
+            for browser in ("Chrome", "Firefox", "Safari")
+        }
+    if block is None or block.name not in CHROME:
         return {}
     last = outcome.exchanges[-1]
     values = {
@@ -149,13 +54,14 @@ def sentences(request: PageRequest, url: str, outcome: Outcome) -> dict[str, str
 
 
 def in_chrome(outcome: Outcome, url: str, api: str, values: dict[str, Any]) -> str:
-    verdict = outcome.verdict
-    is_odd = verdict.block is Block.OTHER_ALLOW_ORIGIN and not is_like_a_url(verdict.found)
-    is_preflights = verdict.during_preflight and verdict.block not in ONLY_PREFLIGHTS
-    cause = INVALID_ORIGIN if is_odd else IN_CHROME[cast(Block, verdict.block)]
+    block, found = cast(Block, outcome.verdict.block), outcome.verdict.found
+    cause = CHROME[block.name]
+    if block is Block.OTHER_ALLOW_ORIGIN:
+        cause = cause[not is_like_a_url(found)]
+    if outcome.verdict.during_preflight and block not in ONLY_PREFLIGHTS:
+        cause = CHROME["preflight"].replace("{cause}", cause)
     redirected = f" (redirected from '{url}')" if values["url"] != url else ""
-    cause = f"{PREFLIGHT if is_preflights else ''}{cause.format(**values)}"
-    return CHROME.format(api=api, redirected=redirected, cause=cause, **values)
+    return in_frame(CHROME, cause, {**values, "api": api, "redirected": redirected})
 
 
 def is_like_a_url(value: str) -> bool:
@@ -167,7 +73,7 @@ def in_firefox(outcome: Outcome, values: dict[str, Any]) -> str:
     names = [name.lower() for name, _ in outcome.response.headers]
     if block is Block.SEVERAL_ALLOW_ORIGINS and names.count("access-control-allow-origin") == 1:
         block = Block.OTHER_ALLOW_ORIGIN
-    sentence = FIREFOX.format(cause=IN_FIREFOX[block].format(**values), **values)
+    sentence = in_frame(FIREFOX, FIREFOX[block.name], values)
     if block is Block.WILDCARD_WITH_CREDENTIALS:
         return sentence.replace(values["url"], f"‘{values['url']}’")
     has_status = block in (Block.NO_ALLOW_ORIGIN, Block.PREFLIGHT_STATUS)
@@ -184,7 +90,12 @@ def in_safari(outcome: Outcome, request: PageRequest, api: str, values: dict[str
     elif block is Block.HEADER:
         as_written = {name.lower(): name for name, _ in request.headers}
         values = {**values, "found": as_written[found]}
-    return SAFARI.format(api=api, cause=IN_SAFARI[block].format(**values), **values)
+    return in_frame(SAFARI, SAFARI[block.name], {**values, "api": api})
+
+
+def in_frame(words: Mapping[str, Any], cause: str, values: Mapping[str, Any]) -> str:
+    sentence: str = words["frame"].format(**values, cause=cause.format(**values))
+    return sentence
 
 
 def malformed_item(value: str | None) -> str:
@@ -195,7 +106,7 @@ def malformed_item(value: str | None) -> str:
 class Said:
     """What a text from a console says of a blocked request: None is what it does not name.
 
-    `block` is None too if the cause is in other words than those above. `preflight` is whether
+    `block` is None too if the cause is in words that are not known here. `preflight` is whether
     the browser asked by a preflight.
     """
 
@@ -205,6 +116,7 @@ class Said:
     header: str | None
     block: Block | None
     preflight: bool
+    browser: str | None
 
     @property
     def credentials(self) -> bool:
@@ -213,7 +125,7 @@ class Said:
 
 # How that looks which a sentence names.
 FIELDS = {
-    "api": r"[\w ]+?",
+    "api": r"(?P<api>[\w ]{1,30}?)",
     "found": r"(?P<found>[^']*?)",
     "origin": r"(?P<origin>\S+?)",
     "redirected": r"(?: \(redirected from '(?P<first>\S+?)'\))?",
@@ -221,7 +133,7 @@ FIELDS = {
     "url": r"'?(?P<url>\S+?)'?",
     "value": r".*?",
 }
-QUOTES = str.maketrans("‘’“”", "''\"\"")
+QUOTES = str.maketrans("‘’“”«»", "''\"\"''")
 
 
 def to_pattern(sentence: str) -> re.Pattern[str]:
@@ -231,62 +143,100 @@ def to_pattern(sentence: str) -> re.Pattern[str]:
     )
 
 
-FRAMES = (
-    to_pattern(CHROME.partition("{cause}")[0]),
-    *(
-        to_pattern(re.split(" (?:content was|request has)", line)[0])
-        for line in ON_MIXED_CONTENT.values()
-    ),
-    to_pattern(FIREFOX.partition("{cause}")[0]),
-    to_pattern(SAFARI.partition("\n")[2]),
-)
+def all_words() -> Iterator[tuple[str, str, str]]:
+    """Yield each sentence with the browser that says it and the name that it has in the table."""
+    for section, words in WORDS.items():
+        browser = section if section in ("Chrome", "Safari") else "Firefox"
+        for name, sentences in words.items():
+            for sentence in [sentences] if isinstance(sentences, str) else sentences:
+                yield browser, name, sentence
+
+
+def around(sentence: str) -> str:
+    """Return what of a sentence names the URL, without the cause and what other versions say."""
+    (line, *_) = (line for line in sentence.split("\n") if "{url}" in line)
+    return re.split(r"\{cause\}| (?:content was|request has)", line)[0]
+
+
+FRAMES = [
+    (browser, to_pattern(around(sentence)))
+    for browser, name, sentence in all_words()
+    if name in ("frame", "MIXED_CONTENT", "WEBSOCKET")
+]
+CAUSES = [
+    (Block[name], to_pattern(sentence.split("{url}")[0] if name == "MIXED_CONTENT" else sentence))
+    for _, name, sentence in all_words()
+    if name in Block.__members__
+]
+# What Firefox says where no response came, and after a preflight that failed.
+NO_RESPONSE = [to_pattern(sentence) for _, name, sentence in all_words() if name == "NO_RESPONSE"]
 # Chrome and Firefox print each request that failed, too.
 REQUEST = re.compile(
     r"\b(?:XHR ?)?(?!XHR)(?P<method>[A-Z]+) ?(?P<url>https?://\S+?) (?:net::ERR_FAILED|CORS [A-Z])"
 )
-CAUSES = [
-    (block, to_pattern(cause))
-    for block, cause in (
-        *IN_CHROME.items(),
-        *IN_FIREFOX.items(),
-        *IN_SAFARI.items(),
-        (Block.OTHER_ALLOW_ORIGIN, INVALID_ORIGIN),
-        (Block.LOCAL_NETWORK, LOCAL_FROM_PLAIN_HTTP),
-        *((Block.MIXED_CONTENT, line.partition("{")[0]) for line in ON_MIXED_CONTENT.values()),
-    )
-]
+ANY_URL = re.compile(r"(?P<url>https?://[^\s'\"()<>]*[\w/])")
+# What Chrome calls that which it loads by GET.
+LOADED = ("audio", "CSS stylesheet", "font", "image", "manifest", "script", "text track", "video")
 
 
-def read(text: str) -> Said | None:
-    """Return what a pasted text says, None if it is not about a request that was blocked.
-
-    Of several errors, the first counts.
-    """
+def read(text: str) -> list[Said]:
+    """Return what a pasted text says of each request that was blocked, in its order."""
     text = re.sub(r"^> ", "", text.translate(QUOTES), flags=re.MULTILINE)  # as e-mail quotes it
     text = " ".join(text.split())
-    frames = [match.groupdict() for frame in FRAMES if (match := frame.search(text))]
-    urls = [frame[name] for frame in frames for name in ("first", "url") if frame.get(name)]
-    tried = [match.groupdict() for match in REQUEST.finditer(text)]
-    frames += [request for request in tried if not urls or request["url"] in urls][:1]
-    causes = [(match, block) for block, cause in CAUSES if (match := cause.search(text))]
-    first, block = min(causes, key=lambda one: one[0].start(), default=(None, None))
-    if not frames and block is None:
-        return None
-    named = [*frames, first.groupdict() if first else {}]
+    frames = [(match, name) for name, frame in FRAMES for match in frame.finditer(text)]
+    tried = [
+        (match, "Firefox" if "CORS" in match[0] else "Chrome") for match in REQUEST.finditer(text)
+    ]
+    by_place = {match.start(): (match, name) for match, name in frames or tried}
+    marks = [by_place[place] for place in sorted(by_place)]
+    if not marks:
+        url = ANY_URL.search(text)
+        said = said_in(text, url.groupdict() if url else {}, None, [])
+        return [said] if said.block or (url and "CORS" in text) else []
+    starts = [*(match.start() for match, _ in marks), len(text)]
+    ends = [0, *(match.end() for match, _ in marks)]
+    methods: dict[str, list[str]] = {}
+    for match, _ in tried:
+        methods.setdefault(match["url"], []).append(match["method"])
+    found: list[Said] = []
+    for at, (match, browser) in enumerate(marks):
+        is_last = match[0].endswith("checks.")  # Safari names the URL after the cause
+        part = text[ends[at] : ends[at + 1]] if is_last else text[starts[at] : starts[at + 1]]
+        named = match.groupdict()
+        asked = methods.get(named.get("first") or named["url"]) or methods.get(named["url"], [])
+        said = said_in(part, named, browser, asked, -1 if is_last else 0)
+        same = [number for number, one in enumerate(found) if one.url == said.url]
+        if said.block is not None or not same:
+            found.append(said)
+            del asked[: len(asked) > 1]
+        elif any(pattern.search(part) for pattern in NO_RESPONSE):
+            found[same[-1]] = replace(found[same[-1]], preflight=True)
+    return list(dict.fromkeys(found))
 
-    def name(*fields: str) -> str | None:
-        return next((one[field] for field in fields for one in named if one.get(field)), None)
 
-    found, method = name("found"), name("method")
+def said_in(
+    part: str, named: dict[str, str], browser: str | None, asked: list[str], which: int = 0
+) -> Said:
+    """Return what a part of a text says of one request.
+
+    `named` is what is around the cause, `asked` has the methods of the requests for its URL, and
+    `which` is the place of its cause among those in the part.
+    """
+    causes = [(match, block) for block, cause in CAUSES for match in cause.finditer(part)]
+    causes.sort(key=lambda one: one[0].start())
+    cause, block = causes[which] if causes else (None, None)
+    found = ((cause and cause.groupdict().get("found")) or "").strip() or None
+    origin = named.get("origin") or (cause and cause.groupdict().get("origin"))
+    method = "GET" if named.get("api") in LOADED else next(iter(asked), named.get("method"))
     is_preflight = method == "OPTIONS"  # whose page does not say what it asked for
     return Said(
-        url=name("first", "url"),
-        origin=name("origin"),
+        url=named.get("first") or named.get("url"),
+        origin=origin,
         method=found if block is Block.METHOD and found else None if is_preflight else method,
         header=found if block is Block.HEADER else None,
         block=block,
         preflight=is_preflight
-        or PREFLIGHT in text
-        or block in (*ONLY_PREFLIGHTS, *PREFLIGHTS_FAIL)
-        or (block is not None and FIREFOX_AFTER_PREFLIGHT in text),
+        or CHROME["preflight"].removesuffix("{cause}") in part
+        or block in (*ONLY_PREFLIGHTS, *PREFLIGHTS_FAIL),
+        browser=browser,
     )

@@ -455,7 +455,7 @@ def asked(
 
 
 def read_text(text: str) -> Said:
-    said = read(text)
+    said = next(iter(read(text)), None)
     if said is None and "ERR_CONNECTION_REFUSED" in text:
         raise click.UsageError("start the API, or correct the URL: the browser found nothing there")
     if said is None:

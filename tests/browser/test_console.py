@@ -66,7 +66,14 @@ def reply_of(method: str, url: str, _: Headers) -> Response:
 
 
 def differences(name: str, urls: list[str], said: dict[str, str]) -> Iterator[str]:
-    """Yield where a console said something else than foretold, or its text is read otherwise."""
+    """Yield where a console said something else than foretold, or its text is read otherwise.
+
+    All at once are read as each alone.
+    """
+    one_by_one = [read(said[url])[0] for url in urls if url in said]
+    yield from (str(one) for one in one_by_one if one.browser != name)
+    together = read("\n".join(said[url] for url in urls if url in said))
+    yield from (str(pair) for pair in zip(one_by_one, together, strict=True) if pair[0] != pair[1])
     for url, (request, *_) in zip(urls, CASES, strict=True):
         outcome = fetch(url, request, reply_of)
         foretold = sentences(request, url, outcome)[name]
@@ -77,15 +84,15 @@ def differences(name: str, urls: list[str], said: dict[str, str]) -> Iterator[st
             yield f"{foretold}\n  {found}"
 
 
-def misread(said: Said | None, url: str, request: PageRequest, outcome: Outcome) -> Any:
+def misread(found: list[Said], url: str, request: PageRequest, outcome: Outcome) -> Any:
     """Return what was read if it is not what the request was."""
-    block, found = outcome.verdict.block, outcome.verdict.found
+    block, value = outcome.verdict.block, outcome.verdict.found
+    (said,) = found
     right = (
-        said is not None
-        and said.url in (url, *(sent.url for sent in outcome.exchanges))
+        said.url in (url, *(sent.url for sent in outcome.exchanges))
         and said.origin in (PAGE, None)
         and said.method in (normalize_method(request.method), None)
-        and (block is not Block.HEADER or (said.header or "").lower() == found)
+        and (block is not Block.HEADER or (said.header or "").lower() == value)
         and said.block is not None
         and (request.credentials or not said.credentials)
     )
