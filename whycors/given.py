@@ -1,6 +1,7 @@
 """Makes a page's request of what a person has: words, a console's text, or a copied command."""
 
 import argparse
+import json
 import re
 import shlex
 import sys
@@ -23,11 +24,10 @@ from .browser import (
     normalize_method,
     preflight_headers,
 )
-from .causes import policy_for
 from .consoles import Said, read
 from .explain import own_url
 from .origins import read_item, read_origin, shown, to_punycode
-from .policies import Policy
+from .policies import Policy, policy_for
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -42,18 +42,18 @@ BROWSERS_OWN = (
     "user-agent",
 )
 
-START = re.compile(r"\s*(?:\$ )?curl(?:\.exe)?(?:\s|\Z)")
-# Quotes of bash; of these, $'…' has escapes.
+CURL = re.compile(r"\s*(?:\$ )?curl(?:\.exe)?(?:\s|\Z)")
+FETCH = re.compile(r"\A\s*(?:await )?fetch\(")
+POWERSHELL = re.compile(r"\bInvoke-(?:WebRequest|RestMethod)\b")
+# Quotes of bash; of these, $'…' has escapes. And those of JavaScript and PowerShell.
 QUOTED = re.compile(r"""\\.|'[^']*'|"(?:[^"\\]|\\.)*"|\$'((?:[^\\']|\\.)*)'""", re.DOTALL)
-
-
-class NotCurl(ValueError):
-    """The text is no curl command that a page could follow. The message says what to write."""
+STRING = r'("(?:[^"\\]|\\.)*")'
+TEXT = r'"((?:[^"`]|`.)*)"'
 
 
 @dataclass(frozen=True)
 class Named:
-    """What a curl command says of a request. `origin` is None if it does not name the page's."""
+    """What a copied command says of a request. `origin` is None if it does not name the page's."""
 
     url: str
     method: str
@@ -63,30 +63,79 @@ class Named:
     credentials: bool
 
 
-def find_curl(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return the arguments that are not the curl command's, and the words after `curl`.
+def find_copied(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments that are not the copied command's, and that as the words after `curl`.
 
-    The command is one argument, or all from `curl` on. Raises NotCurl.
+    The command is one argument, or all from `curl` on. Raises UsageError.
     """
     for at, argument in enumerate(arguments):
-        if start := START.match(argument):
-            before, after = arguments[:at], arguments[at + 1 :]
+        before, after = arguments[:at], arguments[at + 1 :]
+        if start := CURL.match(argument):
             text = argument[start.end() :]
             return ([*before, *after], split_words(text)) if text else (before, after)
+        for pattern, read_words in ((FETCH, fetch_words), (POWERSHELL, powershell_words)):
+            if pattern.search(argument):
+                return [*before, *after], read_words(argument)
     return arguments, []
+
+
+def fetch_words(text: str) -> list[str]:
+    """Return what a browser copied as `fetch(URL, {…})`, in which all is JSON."""
+    try:
+        ((url, options),) = re.findall(
+            rf"fetch\(\s*{STRING}\s*(?:,\s*(\{{.*\}})\s*)?\)", text, re.DOTALL
+        )
+        url, options = json.loads(url), json.loads(options or "{}")
+    except ValueError:
+        raise click.UsageError("copy the whole fetch, as the browser does") from None
+    headers = {"Sec-Fetch-Mode": "cors", **options.get("headers", {})}
+    if referrer := options.get("referrer"):
+        headers.setdefault("Origin", "{0.scheme}://{0.netloc}".format(urlsplit(referrer)))
+    cookie = ["-b", ""] if options.get("credentials") == "include" else []
+    return to_words(url, options.get("method"), headers, options.get("body"), cookie)
+
+
+def powershell_words(text: str) -> list[str]:
+    """Return what a browser copied as PowerShell: its strings escape with a backtick."""
+
+    def plain(quoted: str) -> str:
+        quoted = re.sub(r"\$\(\[char\](\d+)\)", lambda code: chr(int(code[1])), quoted)
+        return re.sub(r"`(.)", r"\1", quoted, flags=re.DOTALL)
+
+    options = re.findall(rf'-(Uri|Method|ContentType|Body)\s[^"\n]*{TEXT}', text)
+    named = {name: plain(value) for name, value in options}
+    if "Uri" not in named:
+        raise click.UsageError("copy the whole command: its -Uri is not here")
+    headers = {"Sec-Fetch-Mode": "cors"}
+    headers |= {
+        plain(name): plain(value) for name, value in re.findall(rf"{TEXT}\s*=\s*{TEXT}", text)
+    }
+    if "ContentType" in named:
+        headers["Content-Type"] = named["ContentType"]
+    cookie = ["-b", ""] if "Cookies.Add" in text else []
+    return to_words(named["Uri"], named.get("Method"), headers, named.get("Body"), cookie)
+
+
+def to_words(
+    url: str, method: str | None, headers: dict[str, str], body: str | None, others: list[str]
+) -> list[str]:
+    lines = [f"-H{name}: {value}" for name, value in headers.items()]
+    asked = [f"-X{method}"] if method else []
+    return [*asked, *lines, *([f"-d{body}"] if body else []), *others, "--url", url]
 
 
 def split_words(text: str) -> list[str]:
     """Split what is after `curl` as a shell does, or cmd.exe if it is quoted for that."""
-    text = re.sub(r"[\\^]\r?\n", " ", text)
     if re.match(r"""[^"']*\^["']""", text):
+        # A line that ends with ^ goes on; an empty one after it is a line break in the text.
+        text = re.sub(r"\^\r?\n(\r?\n)?", lambda end: "\n" if end[1] else " ", text)
         text = re.sub(r"\^(.)", r"\1", text)
     try:
-        words = shlex.split(QUOTED.sub(unescape, text))
+        words = shlex.split(QUOTED.sub(unescape, re.sub(r"[\\^]\r?\n", " ", text)))
     except ValueError as error:
-        raise NotCurl(f"copy the whole curl command: {error}") from None
+        raise click.UsageError(f"copy the whole curl command: {error}") from None
     if "curl" in words or "curl.exe" in words:
-        raise NotCurl("copy one request as cURL: this text has several curl commands")
+        raise click.UsageError("copy one request as cURL: this text has several curl commands")
     return words
 
 
@@ -100,14 +149,14 @@ def unescape(quoted: re.Match[str]) -> str:
 
 
 def read_curl(words: list[str]) -> Named:
-    """Return what a curl command names. Raises NotCurl."""
+    """Return what a curl command names. Raises UsageError."""
     given, _ = Parser().parse_known_args(words)
     # The value of an option that is not known here is among the words, too.
     patterns = ("https?://", r".*[/.]|localhost\b")
     found = (word for pattern in patterns for word in given.words if re.match(pattern, word))
     url = given.url or next(found, None)
     if url is None:
-        raise NotCurl("add the URL to the curl command")
+        raise click.UsageError("add the URL to the curl command")
     headers = [split_header(line) for line in given.headers]
     content_type = "application/x-www-form-urlencoded"
     if given.json is not None:
@@ -165,7 +214,7 @@ class Parser(argparse.ArgumentParser):
             self.add_argument(ignored, dest="ignored", action="store_true")
 
     def error(self, message: str) -> NoReturn:
-        raise NotCurl(f"correct the curl command: {message}")
+        raise click.UsageError(f"correct the curl command: {message}")
 
 
 def split_header(line: str) -> tuple[str, str]:
@@ -322,24 +371,23 @@ def page_request(
 
 
 class TakesCurl(click.Command):
-    """A command that also takes what curl takes, as a browser copies it: `… curl URL -H …`.
+    """A command that also takes what a browser copies: `… curl URL -H …`, fetch or PowerShell.
 
-    The curl command can be one argument as well. Options of this command that are beside it win.
+    The copied command can be one argument as well. Options of this command that are beside it win.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            others, words = find_curl(args)
-            if words:
-                args = [*self.from_curl(read_curl(words)), *others]
-        except NotCurl as error:
-            raise click.UsageError(str(error), ctx) from None
+        others, words = find_copied(args)
+        if words:
+            args = [*self.from_curl(read_curl(words)), *others]
         return super().parse_args(ctx, args)
 
     def from_curl(self, named: Named) -> list[str]:
         """Return this command's own arguments for what a curl command names."""
         if named.origin is None:
-            raise NotCurl("add -H 'Origin: https://app.example.com', the origin of the page")
+            raise click.UsageError(
+                "add -H 'Origin: https://app.example.com', the origin of the page"
+            )
         return [*page_arguments(named), named.url, named.origin, named.method]
 
 
@@ -474,7 +522,9 @@ def read_as(convert: Callable[[str], str], hint: str, text: str) -> str:
         raise
 
 
-def only_origin(policy: Policy) -> str | None:
+def only_origin(policy: Policy | None) -> str | None:
     """Return the origin that a policy allows if there is no other."""
+    if policy is None or len(policy.origins) != 1:
+        return None
     (origin, *others) = policy.origins
     return None if others or "*" in origin else origin
