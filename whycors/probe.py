@@ -1,40 +1,46 @@
 """What a browser does with a deployed API: finds what a proxy, cache or certificate breaks."""
 
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import click
 
 from .browser import (
+    REDIRECTS,
+    Headers,
     PageRequest,
     Response,
     Send,
     fetch,
     is_loopback_url,
+    is_mixed_content,
     page_headers,
     preflight_headers,
 )
-from .causes import advice_here, policy_for, refusal
+from .causes import Advice, advice_here, refusal
 from .explain import Explanation, local_network
 from .origins import with_metadata
-from .policies import policy_of
+from .policies import SAFE_METHODS, Policy, longest_prefix, policy_for, policy_of
 from .senders import Unreachable, sender
 from .trials import (
     BLOCKED,
     STRANGER,
+    UNKNOWN,
     Found,
+    Note,
     Place,
-    advice_without_policy,
-    cache_warnings,
+    blame,
+    cache_faults,
+    check_caches,
     check_large_body,
-    check_no_origin,
     check_not_found,
     check_origin,
     check_own_page,
@@ -42,8 +48,8 @@ from .trials import (
     check_refusal,
     check_strangers,
     check_unlisted,
-    proxy_advice,
-    stranger_warnings,
+    recipes,
+    stranger_faults,
     strangers,
 )
 
@@ -62,17 +68,20 @@ NO_ROUTE = "/no-such-path-flask-cors-probe"
 WIDTH = 80
 
 
-def probe(app: "Flask | None", url: str, request: PageRequest, timeout: float) -> Explanation:
+def probe(
+    app: "Flask | None", url: str, request: PageRequest, timeout: float, send: bool = False
+) -> Explanation:
     """Send a request to a deployed API as a browser would, and explain the outcome.
 
-    The API handles the request for real. A second request, from an origin that no page has, is a
-    GET, a HEAD or a preflight. The policy here is `app`'s, and the deployed one may differ;
-    without an app, there is none to compare with. `timeout` is in seconds, for each response.
-    Raises Unreachable.
+    In the place of a method that may change data, a GET is sent, unless `send`; its
+    preflight is its own. A second request, from an origin that no page has, is a GET, a HEAD or a
+    preflight. The policy here is `app`'s, and the deployed one may differ; without an app, there
+    is none to compare with. `timeout` is in seconds, for each response. Raises Unreachable.
     """
-    send = sender(request.body, timeout)
+    over_network = sender(request.body, timeout)
+    as_page = with_metadata(over_network, request.origin)
+    outcome = fetch(url, request, as_page if send else harmless(as_page))
     host = urlsplit(url).netloc
-    outcome = fetch(url, request, with_metadata(send, request.origin))
     own = [sent.url for sent in outcome.exchanges if urlsplit(sent.url).netloc == host]
     url_here = own[-1] if own else url
     local = advice_here(app, url_here, request) if app else None
@@ -80,21 +89,28 @@ def probe(app: "Flask | None", url: str, request: PageRequest, timeout: float) -
     refused = refusal(outcome.exchanges[-1], policy) if outcome.exchanges else None
     is_allowed = outcome.allowed and refused is None
     advice = None
-    if not is_allowed and app:
-        advice = proxy_advice(request, outcome, local)
-    elif not is_allowed:
-        advice = advice_without_policy(request, outcome)
+    if not is_allowed:
+        reason = blame(request, outcome, type(policy) is Policy, local.reason if local else None)
+        advice = local if local and local.reason == reason else Advice((reason,))
     warnings = []
     is_here = is_loopback_url(url)
     if outcome.allowed and not is_here and (prompt := local_network(request.origin, url)):
         warnings.append(prompt)
     if local is not None and local is not advice:
         warnings.append(f"the policy here does not allow this: {local.reason}")
-    if outcome.exchanges:
-        stranger = response_to_stranger(outcome.exchanges[-1].url, request, send)
-        warnings += cache_warnings(outcome.response) if outcome.allowed else []
-        warnings += stranger_warnings(policy, stranger)
+    if outcome.exchanges and (stranger := response_to_stranger(url_here, request, over_network)):
+        warnings += cache_faults(outcome.response, stranger) if outcome.allowed else []
+        warnings += stranger_faults(policy, stranger)
     return Explanation(request, url, outcome, refused, advice, tuple(warnings))
+
+
+def harmless(send: Send) -> Send:
+    """Return `send` with a GET in the place of what may change data."""
+
+    def send_harmless(method: str, url: str, headers: Headers) -> Response:
+        return send(method if method in SAFE_METHODS else "GET", url, headers)
+
+    return send_harmless
 
 
 def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response | None:
@@ -110,12 +126,17 @@ def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response
 
 @dataclass(frozen=True)
 class Check:
-    """A row of the table: what was tried at a URL, how it went, and what to fix, if anything."""
+    """A row of the table: what was tried at a URL, how it went, and what to fix, if anything.
+
+    Only `faults` fail a pipeline. `recipes` is what to send, and where to write it.
+    """
 
     url: str
     what: str
     result: str
     faults: list[str]
+    notes: list[str] = field(default_factory=list)
+    recipes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,13 +146,22 @@ class Step:
     run: Callable[[], Found]
 
     def check(self) -> Check:
-        return Check(self.url, self.what, *self.run())
+        result, found = self.run()
+        notes: list[str] = [one for one in found if isinstance(one, Note)]
+        return Check(self.url, self.what, result, [one for one in found if one not in notes], notes)
 
     def check_or_fault(self) -> Check:
         try:
             return self.check()
         except Unreachable as error:
             return Check(self.url, self.what, BLOCKED, [str(error)])
+
+
+def exit_code(checks: list[Check]) -> int:
+    """Return 1 if there is something to fix, 2 if the requests that were sent cannot tell, or 0."""
+    if any(check.faults for check in checks):
+        return 1
+    return 2 if any(UNKNOWN in check.result for check in checks) else 0
 
 
 def check_deployment(
@@ -150,9 +180,7 @@ def check_deployment(
             " machine's"
         )
     first, *others = [
-        Step(place.url, origin, partial(check_origin, place, origin))
-        for place in found
-        for origin in place.policy.origins
+        origin_step(place, origin) for place in found for origin in place.policy.origins
     ]
     checks = [first.check(), *run(others, "Origins", show_progress)]
     rest: list[Step] = []
@@ -168,6 +196,37 @@ def check_deployment(
     return [check for place in found for check in checks if check.url == place.url]
 
 
+def check_server(
+    url: str,
+    origins: tuple[str, ...],
+    methods: tuple[str, ...],
+    headers: tuple[str, ...],
+    credentials: bool,
+    timeout: float,
+    show_progress: bool,
+) -> list[Check]:
+    """Try what pages on these origins may do with any server, and what is broken for all.
+
+    The origins are as browsers send them, and the methods as they are sent; `headers` are the names
+    of those that the pages set, and `timeout` is in seconds, for each request. Raises Unreachable
+    if no response comes to the first request.
+    """
+    policy = Policy(origins, methods or ("GET",), credentials, headers, (), 0, protection=False)
+    place = Place(url, policy, sender(None, timeout), is_stated=True)
+    first, *others = [origin_step(place, origin) for origin in origins]
+    checks = [first.check(), *run([*others, *other_steps(place)], "All", show_progress)]
+    if any(check.faults for check in checks) and not is_mixed_content(origins[0], url):
+        where = at(url, f"{urlsplit(url).path.rstrip('/')}{NO_ROUTE}")
+        answers = [place.send("GET", one, ()) for one in (url, where)]
+        if answers[0].status not in REDIRECTS and answers[0].status < 500:
+            checks[0] = replace(checks[0], recipes=recipes(policy, answers))
+    return checks + run(plain_http_steps(place), "Plain http", show_progress)
+
+
+def origin_step(place: Place, origin: str) -> Step:
+    return Step(place.url, origin, partial(check_origin, place, origin))
+
+
 def run(steps: list[Step], label: str, show_progress: bool) -> list[Check]:
     pool = ThreadPoolExecutor(PARALLEL)
     try:
@@ -181,24 +240,60 @@ def run(steps: list[Step], label: str, show_progress: bool) -> list[Check]:
 
 
 def places(app: "Flask", url: str, send: Send) -> list[Place]:
-    """Return where to try the policy of the whole API, and that of each path in CORS_PATHS."""
+    """Return where to try the policy of the whole API, and that of each path in CORS_PATHS.
+
+    What a proxy strips from the start of a path is kept.
+    """
     whole = policy_of(app)
-    if urlsplit(url).path in ("", "/") and whole.for_path(HEALTH) is whole:
+    base = public_base(app, url)
+    path = urlsplit(url).path.removeprefix(base)
+    if path in ("", "/") and whole.for_path(HEALTH) is whole:
         # Where the API has a route, its answer differs from a proxy's 404.
-        url = urljoin(url, HEALTH) if app.url_map.bind("").test(HEALTH, "GET") else url
-    found = {url: policy_for(app, url)}
-    for path, policy in whole.paths.items():
-        found.setdefault(urljoin(url, quote(path)), policy)
-    return [Place(where, policy, send) for where, policy in found.items()]
+        path = HEALTH if app.url_map.bind("").test(HEALTH, "GET") else path
+    found = {path: whole.for_path(path)}
+    for own, policy in whole.paths.items():
+        found.setdefault(quote(own), policy)
+    return [Place(at(url, f"{base}{path}"), policy, send) for path, policy in found.items()]
+
+
+def at(url: str, path: str) -> str:
+    """Return a URL of another path. `urljoin` would take what follows `//` for a host."""
+    parts = urlsplit(url)
+    return url if path == parts.path else parts._replace(path=path, query="").geturl()
+
+
+def public_base(app: "Flask", url: str) -> str:
+    """Return what is before the app's own path in a URL's, as a proxy strips it: "" if nothing is.
+
+    Where no part of the path is a route or in CORS_PATHS, all of it is taken for the base.
+    """
+    path = urlsplit(url).path.rstrip("/")
+    routes, paths = app.url_map.bind(""), policy_of(app).paths
+    starts = [match.start() for match in re.finditer("/", path)]
+    for start in starts:
+        own = unquote(path[start:])
+        if routes.allowed_methods(own) or longest_prefix(paths, own) is not None:
+            return path[:start]
+    return path
 
 
 def other_steps(place: Place) -> Iterator[Step]:
-    yield Step(place.url, "other methods and headers", partial(check_unlisted, place))
+    """Yield what is tried beside the origins that are allowed."""
+    if not place.is_stated:
+        yield Step(place.url, "other methods and headers", partial(check_unlisted, place))
     if not place.policy.is_public:
         others = strangers(place)
         what = f"{len(others)} strangers and look-alikes"
         yield Step(place.url, what, partial(check_strangers, place, others))
-        yield Step(place.url, "request without an Origin", partial(check_no_origin, place))
+        yield Step(place.url, "request without an Origin", partial(check_caches, place))
+
+
+def plain_http_steps(place: Place) -> list[Step]:
+    parts = urlsplit(place.url)
+    if parts.scheme != "https" or parts.port not in (None, 443):
+        return []
+    plain = parts._replace(scheme="http", netloc=parts.netloc.removesuffix(":443")).geturl()
+    return [Step(place.url, "plain http", partial(check_plain_http, plain, place.send))]
 
 
 def steps_without_route(
@@ -206,10 +301,9 @@ def steps_without_route(
 ) -> Iterator[Step]:
     """Yield what is tried for the whole API at a path where no code of the app's runs."""
     url, parts = place.url, urlsplit(place.url)
-    path = f"{parts.path.rstrip('/').removesuffix(HEALTH)}{NO_ROUTE}"
-    # Not by urljoin, which takes what follows `//` for a host.
-    there = parts._replace(path=path, query="").geturl()
-    place = Place(there, policy_for(app, path), place.send)
+    above = parts.path.rstrip("/").removesuffix(HEALTH)
+    path = f"{above.removeprefix(public_base(app, url))}{NO_ROUTE}"
+    place = Place(at(url, f"{above}{NO_ROUTE}"), policy_for(app, path), place.send)
     policy = place.policy
     if policy.allows_method("GET"):
         yield Step(url, "path without a route", partial(check_not_found, place))
@@ -224,12 +318,12 @@ def steps_without_route(
         large = replace(place, send=sender(body, timeout))
         check = partial(check_large_body, large, uploads[0])
         yield Step(url, f"body of {len(body)} bytes", check)
-    if parts.scheme == "https" and parts.port in (None, 443):
-        plain = parts._replace(scheme="http", netloc=parts.netloc.removesuffix(":443")).geturl()
-        yield Step(url, "plain http", partial(check_plain_http, plain, place.send))
+    yield from plain_http_steps(replace(place, url=url))
 
 
-def as_text(checks: list[Check]) -> Iterator[str]:
+def as_text(
+    checks: list[Check], all_right: str = "The deployed API keeps the policy here."
+) -> Iterator[str]:
     """Yield the table and what to fix, in lines of at most 80 characters but for long URLs."""
     numbers: dict[str, int] = {}
     for fault in (fault for check in checks for fault in check.faults):
@@ -247,11 +341,18 @@ def as_text(checks: list[Check]) -> Iterator[str]:
         yield f"  {marked:{left}}  {what:{middle}}  {result}"
     for fault, number in numbers.items():
         yield ""
-        yield from textwrap.wrap(
-            f"Fix {number}: {fault}", WIDTH, break_long_words=False, break_on_hyphens=False
-        )
+        yield from wrapped(f"Fix {number}: {fault}")
+    for note in dict.fromkeys(note for check in checks for note in check.notes):
+        yield from wrapped(f"Note: {note}")
+    for check in checks:
+        for where, text in check.recipes.items():
+            yield from ("", f"{where}:", *textwrap.indent(text, "  ").splitlines())
     if not numbers:
-        yield "The deployed API keeps the policy here."
+        yield all_right
+
+
+def wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def mark(fixes: set[int]) -> str:

@@ -56,8 +56,9 @@ class FinalResponse(HTTPResponse):
 def sender(content: str | None, timeout: float) -> Send:
     """Return a function that sends one HTTP request, with the page's body where it has one.
 
-    Only of a 403 is the body read, since it may be the API's refusal. `timeout` is in seconds,
-    for everything: the name, the connection and the response. The function raises Unreachable.
+    Only of a 403 is the body read, since it may be the API's refusal, and of a 404, which says
+    what server it is. `timeout` is in seconds, for everything: the name, the connection and the
+    response. The function raises Unreachable.
     """
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
@@ -128,7 +129,7 @@ def exchange(
             connection.endheaders(content)
         with connection.getresponse() as response:
             its_body = b""
-            if response.status == 403:
+            if response.status in (403, 404):
                 with suppress(HTTPException):  # what cannot be read of it
                     its_body = response.read(MAX_BODY)
             return Response(response.status, tuple(response.getheaders()), its_body)

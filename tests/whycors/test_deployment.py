@@ -209,11 +209,13 @@ def test_json(probe: Probe) -> None:
         "what": PAGE,
         "result": "GET 200, 5 preflights",
         "faults": [],
+        "notes": [],
+        "recipes": {},
     }
     assert not any(check["faults"] for check in checks)
     result, _ = check(probe, "no-vary", "--json")
     assert result.exit_code == 1
-    assert "lacks Vary" in json.loads(result.stdout)[0]["faults"][0]
+    assert "lacks Vary" in str([check["faults"] for check in json.loads(result.stdout)])
 
 
 def test_no_response(probe: Probe) -> None:
@@ -238,7 +240,6 @@ def test_bad_arguments(probe: Probe) -> None:
     url = "http://localhost:8000"
     assert "write METHOD too, such as GET" in error(url, PAGE)
     assert "write ORIGIN and METHOD too" in error(url, "--credentials")
-    assert "remove ORIGIN and METHOD: --json" in error(url, PAGE, "GET", "--json")
     assert "remove ORIGIN and METHOD" in error(url, PAGE, "GET", "--body-limit", "5")
     assert "write https://api.example.com" in error("api.example.com")
 
