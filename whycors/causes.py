@@ -1,38 +1,68 @@
-"""Why the policy does not allow a request, and what to change so that it does."""
+"""Why a request is not allowed, where in the code, and a change that was tried before it is given.
 
+A change is applied to a copy of the policy, or to what the app answers, and a browser judges it
+there: one that does not let the page in, or lets in others than the page, is no advice.
+"""
+
+import difflib
 import json
 import os
 import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from .browser import (
     Block,
     Exchange,
+    Headers,
     Outcome,
     PageRequest,
     Response,
+    Send,
+    fetch,
     is_loopback_url,
+    list_items,
     normalize_method,
     page_headers,
     preflight_headers,
+    redirect_location,
     unsafe_header_names,
 )
-from .origins import is_for_development, nearest, shown
+from .origins import (
+    is_for_development,
+    is_loopback,
+    misspelt,
+    nearest,
+    shown,
+    site,
+)
 from .policies import (
     PARSERS,
     REFUSED,
+    FlaskCors,
     Policy,
     PolicyError,
+    all_options,
+    as_python,
+    call_of,
+    calls,
     checked,
-    longest_prefix,
+    closed_over,
+    endpoint_of,
+    in_one_line,
+    layers,
+    options_of,
     parts_of,
+    path_of,
+    place_of,
+    place_of_call,
+    policy_for,
     policy_of,
 )
 
@@ -63,86 +93,152 @@ PARTS = {
     Block.HEADER: "allow_headers",
 }
 
-# What a part of the policy lacks: items of a list, or True.
-Lacks = dict[str, Any]
+ALLOW_ORIGIN = "access-control-allow-origin"
+
+# An origin that no page can have (RFC 6761, section 6.4).
+STRANGER = "https://probe.invalid"
+
+
+class Unsent(Exception):
+    """A request was not sent, since it may change data."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What to do: `lead` says what for and where, `text` is to paste."""
+
+    lead: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.lead}: {self.text}"
 
 
 @dataclass(frozen=True)
 class Advice:
-    """Why a request is blocked or refused, and what would allow it.
+    """Every reason why a request is blocked or refused, and changes that allow it, tried before."""
 
-    `also` holds the other reasons, if there are several; the changes are for all of them.
-    `first` says which variables override the answers. `command` changes the answers for good.
-    Where a path has a policy of its own, `line` does, at the end of app/settings.py. `variable`
-    is for the environment of one deployment. Those that would not help are empty.
-    """
-
-    reason: str
-    also: tuple[str, ...] = ()
-    first: str = ""
-    command: str = ""
-    line: str = ""
-    variable: str = ""
+    reasons: tuple[str, ...]
+    changes: tuple[Change, ...] = ()
 
     @property
-    def reasons(self) -> str:
-        return ". Also: ".join((self.reason, *self.also))
+    def reason(self) -> str:
+        return self.reasons[0]
 
 
 @dataclass(frozen=True)
 class Cause:
-    """One reason why the policy does not allow a request, and what `part` of it lacks."""
+    """One reason why a policy does not allow a request, and what `part` of it lacks.
 
-    reason: str
-    part: str
-    lacks: Any = ()
-
-
-@dataclass(frozen=True)
-class InForce:
-    """The policy that a path goes by, and where it is set.
-
-    `path` is the entry of CORS_PATHS, as it is written there, or empty for the whole API's
-    policy. `paths` is CORS_PATHS. `answered` is the whole policy but for the environment's part
-    in it. `is_deployed` is whether the URL is of another machine than this.
+    `instead` is what the page, not the policy, has to do.
     """
 
-    policy: Policy
-    whole: Policy
-    answered: Policy
-    path: str
-    paths: Mapping[str, Any]
-    is_deployed: bool
-
-    @property
-    def name(self) -> str:
-        return f"the policy of {self.path}" if self.path else "the policy"
+    reason: str
+    part: str = ""
+    lacks: Any = ()
+    instead: tuple[Change, ...] = ()
 
 
-def policy_for(app: "Flask", url: str) -> Policy:
-    """Return the policy that the path of a URL goes by."""
-    return policy_of(app).for_path(path_of(url))
+# What the app did with a request.
 
 
-def path_of(url: str) -> str:
-    return "/" + unquote(urlsplit(url).path).lstrip("/")  # as Flask routes it
+@dataclass
+class Trace:
+    """Which functions of an app answered in place of its view, or set a header, and its error.
+
+    `without` names one that is to do neither, as after a change.
+    """
+
+    app: Any
+    stopped: str = ""
+    setters: dict[str, list[str]] = field(default_factory=dict)
+    error: Exception | None = None
+    without: str = ""
+
+    def clear(self) -> None:
+        self.stopped, self.setters, self.error = "", {}, None
+
+    def of(self, header: str) -> list[str]:
+        return self.setters.get(header.lower(), [])
+
+    def around_before(self, hook: Callable[..., Any]) -> Callable[[], Any]:
+        from flask import request
+
+        place = place_of(hook)
+
+        def run() -> Any:
+            if place == self.without and request.method == "OPTIONS":
+                return None
+            try:
+                answer = self.app.ensure_sync(hook)()
+            except Exception:
+                self.stopped = place
+                raise
+            self.stopped = place if answer is not None else self.stopped
+            return answer
+
+        return run
+
+    def around_after(self, hook: Callable[..., Any]) -> Callable[[Any], Any]:
+        is_theirs = any(
+            closed_over(layer, "flask_cors.extension", "resources") for layer in layers(hook)
+        )
+        place = f"CORS(app), {place_of_call(self.app)}" if is_theirs else place_of(hook)
+
+        def run(response: Any) -> Any:
+            before = response.headers.copy()
+            response = self.app.ensure_sync(hook)(response)
+            if place == self.without:
+                response.headers = before
+            self.note(before, response.headers, place)
+            return response
+
+        return run
+
+    def note(self, before: Any, after: Any, place: str) -> None:
+        for name in {name.lower() for name, _ in after}:
+            if after.getlist(name) != before.getlist(name):
+                self.setters.setdefault(name, []).append(place)
+
+    def process(self, *arguments: Any) -> Any:
+        """Run `process_response`, and note what the view set before it."""
+        from flask import request
+
+        response = arguments[-1]
+        view = self.app.view_functions.get(request.endpoint)
+        if view is not None:
+            self.note(type(response.headers)(), response.headers, self.stopped or place_of(view))
+        return type(self.app).process_response(self.app, *arguments)
 
 
-def in_force(app: "Flask", url: str) -> InForce:
-    """Return the policy that the path of a URL goes by, and where it is set."""
-    whole = policy_of(app)
-    path = path_of(url)
-    paths = app.config.get("CORS_PATHS") or {}
-    written = {entry.rstrip("/"): entry for entry in paths}
-    entries = {entry: written.get(entry, entry) for entry in whole.paths}
-    return InForce(
-        policy=whole.for_path(path),
-        whole=whole,
-        answered=without_environment(app, whole),
-        path=longest_prefix(entries, path) or "",
-        paths=paths,
-        is_deployed=bool(urlsplit(url).netloc) and not is_loopback_url(url),
+@contextmanager
+def watched(app: Any) -> Iterator[Trace]:
+    """Note what a Flask app does with each request."""
+    trace = Trace(app)
+    if not hasattr(app, "after_request_funcs"):
+        yield trace
+        return
+    from flask import got_request_exception
+
+    def keep(_: Any, exception: Exception, **more: Any) -> None:
+        trace.error = exception
+
+    hooks = app.before_request_funcs, app.after_request_funcs
+    before, after = (
+        {owner: [around(hook) for hook in found] for owner, found in functions.items()}
+        for around, functions in zip((trace.around_before, trace.around_after), hooks, strict=True)
     )
+    try:
+        app.before_request_funcs, app.after_request_funcs = before, after
+        app.process_response = trace.process
+        with got_request_exception.connected_to(keep, app):
+            yield trace
+    finally:
+        del app.process_response
+        app.before_request_funcs, app.after_request_funcs = hooks
+
+
+# Which reasons there are.
 
 
 def refusal(sent: Exchange, policy: Policy | None) -> str | None:
@@ -166,45 +262,59 @@ def refusal_in(response: Response) -> str | None:
     return str(problem.get("detail")) if is_ours else None
 
 
-def policy_advice(found: InForce, request: PageRequest, outcome: Outcome, refused: bool) -> Advice:
-    """Return every reason why a request is not allowed, and what would allow it.
+def advise(
+    request: PageRequest,
+    outcome: Outcome,
+    policy: Policy | None,
+    refused: bool,
+    trace: Trace,
+    send: Send,
+) -> Advice:
+    """Return why a request to an app here is not allowed, and what would allow it.
 
-    `refused` is whether the API refused the request.
+    `trace` is of the last request, and `send` sends safe ones only, for a change to be tried.
     """
-    parts = {cause.part for cause in policy_causes(found.policy, request, found)}
-    part = PARTS.get(outcome.verdict.block) if outcome.verdict.block else None
-    known = bool(parts & {"origins", "methods"}) if refused else part in parts
-    other = [] if known else [other_cause(found, request, outcome, refused)]
-    return causes_and_change(found, request, other)
+    causes = list(policy_causes(policy, request)) if policy else []
+    if is_explained(request, outcome, policy, causes, refused):
+        return with_changes(trace.app, outcome.exchanges[-1].url, request, policy, causes)
+    other = other_cause(request, outcome, policy, refused, trace, send)
+    if policy is None and not other.instead and outcome.exchanges and trace.error is None:
+        other = replace(other, instead=headers_by_hand(request, outcome, trace))
+    url = outcome.exchanges[-1].url if outcome.exchanges else ""
+    return with_changes(trace.app, url, request, policy, [other, *causes])
 
 
-def advice_here(app: "Flask", url: str, request: PageRequest) -> Advice | None:
+def is_explained(
+    request: PageRequest,
+    outcome: Outcome,
+    policy: Policy | None,
+    causes: list[Cause],
+    refused: bool,
+) -> bool:
+    """Return whether the policy is why a request is not allowed."""
+    parts = {cause.part for cause in causes}
+    if refused:
+        return bool(parts & {"origins", "methods"})
+    if isinstance(policy, FlaskCors):
+        block = fetch(ANYWHERE, request, policy.answer).verdict.block
+        return block is not None and block is outcome.verdict.block
+    return outcome.verdict.block is not None and PARTS.get(outcome.verdict.block) in parts
+
+
+def advice_here(app: Any, url: str, request: PageRequest) -> Advice | None:
     """Return why the policy of an app does not allow a request, None if it does.
 
     Nothing is sent, and no code of the app runs.
     """
-    found = in_force(app, url)
-    blocks = any(policy_causes(found.policy, request, found))
-    return causes_and_change(found, request, []) if blocks else None
+    policy = policy_for(app, url, request.method, request.origin)
+    causes = list(policy_causes(policy, request)) if policy else []
+    return with_changes(app, url, request, policy, causes) if causes else None
 
 
-def causes_and_change(found: InForce, request: PageRequest, other: list[str]) -> Advice:
-    """Return the policy's reasons after the other ones, and what gives it all that it lacks."""
-
-    def lacks(policy: Policy) -> Lacks:
-        found_here = policy_causes(policy, request, found)
-        return {cause.part: cause.lacks for cause in found_here if cause.lacks}
-
-    causes = policy_causes(found.policy, request, found)
-    return change(found, [*other, *(cause.reason for cause in causes)], lacks)
-
-
-def policy_causes(policy: Policy, request: PageRequest, found: InForce) -> Iterator[Cause]:
+def policy_causes(policy: Policy, request: PageRequest) -> Iterator[Cause]:
     """Yield each reason why a policy does not allow a request."""
     if not policy.allows(request.origin):
-        close = nearest(policy.origins, found.name, request.origin)
-        reason = f"{shown(request.origin)} is not allowed{close}"
-        yield Cause(reason, "origins", [request.origin])
+        yield origin_cause(policy, request.origin)
     method = normalize_method(request.method)
     asks = preflight_headers(request) is not None
     if (asks or policy.protection) and not policy.allows_method(method):
@@ -215,39 +325,76 @@ def policy_causes(policy: Policy, request: PageRequest, found: InForce) -> Itera
             )
             yield Cause(reason, "methods")
         else:
-            allowed = ", ".join(policy.methods)
-            reason = f"{shown(method)} is not allowed; {found.name} allows {allowed}"
+            allowed = ", ".join(policy.methods) or "none"
+            reason = f"{shown(method)} is not allowed; {policy.name} allows {allowed}"
             yield Cause(reason, "methods", [method])
     names = unsafe_header_names(page_headers(request))
     if missing := [name for name in names if not policy.allows_header(name)]:
-        where = f" by {found.name}" if found.path else ""
+        where = f" by {policy.name}" if policy.path or isinstance(policy, FlaskCors) else ""
         listed = ", ".join(map(shown, missing))
         what = f"header {listed} is" if len(missing) == 1 else f"headers {listed} are"
         yield Cause(f"the {what} not allowed{where}", "allow_headers", missing)
     if request.credentials and not policy.supports_credentials:
-        reason = f"the request sends credentials; {found.name} forbids them"
+        forbids = "does not allow" if isinstance(policy, FlaskCors) else "forbids"
+        reason = f"the request sends credentials; {policy.name} {forbids} them"
         yield Cause(reason, "supports_credentials", True)
 
 
-def other_cause(found: InForce, request: PageRequest, outcome: Outcome, refused: bool) -> str:
-    """Return why a request is not allowed where the policy is not the cause."""
+def origin_cause(policy: Policy, origin: str) -> Cause:
+    """Return why an origin is not allowed, and what the page should do if the policy is right."""
+    exact = [one for one in policy.origins if one.startswith("http") and "*" not in one]
+    if origin == "null" and isinstance(policy, FlaskCors):
+        reason = "null is not allowed: any site can have it, by a sandboxed frame or a local file"
+        place = tuple(Change("To allow it, serve the page at", one) for one in exact[:1])
+        return Cause(reason, "origins", instead=place)
+    reason = f"{shown(origin)} is not allowed{nearest(policy.origins, policy.name, origin)}"
+    secure = origin.replace("http://", "https://", 1)
+    if secure != origin and not is_loopback(origin) and policy.allows(secure):
+        # Over plain http, anyone on the network could change the page.
+        return Cause(reason, "origins", instead=(Change("To allow it, open the page at", secure),))
+    return Cause(reason, "origins", [origin])
+
+
+def other_cause(
+    request: PageRequest,
+    outcome: Outcome,
+    policy: Policy | None,
+    refused: bool,
+    trace: Trace,
+    send: Send,
+) -> Cause:
+    """Return why a request is not allowed where no policy that can be read is the cause."""
     block, value = outcome.verdict.block, shown(outcome.verdict.found)
+    if not outcome.exchanges:
+        return Cause(f"the page is on https: have it call https{value.removeprefix('http')}")
+    last = outcome.exchanges[-1]
     if block is Block.MIXED_CONTENT:
-        if outcome.exchanges:
-            return f"{outcome.exchanges[-1].url} redirects to plain http: redirect to https"
-        return f"the page is on https: have it call https{value.removeprefix('http')}"
+        return Cause(f"{last.url} redirects to plain http: redirect to https")
     if block is Block.TOO_MANY_REDIRECTS:
-        return "the redirects form a loop: end it"
+        return Cause("the redirects form a loop: end it")
     if block is Block.REDIRECT_URL:
-        return f"no cross-origin request may go to {value}: correct the Location header"
+        return Cause(f"no cross-origin request may go to {value}: correct the Location header")
     if lost := lost_origin(request, outcome):
-        return lost
-    if refused:
-        return f"{found.name} allows this request, but not as it is after the redirect"
-    return (
-        "the policy allows this request, but other code in the app changes its CORS headers: find"
-        " that code and remove it"
-    )
+        return Cause(lost)
+    if refused and policy:
+        return Cause(f"{policy.name} allows this request, but not as it is after the redirect")
+    if trace.error is not None:
+        return Cause(
+            f"the code failed: {in_one_line(trace.error)}. The answer has no CORS headers, as in"
+            " debug mode, so the browser reports CORS: fix the code"
+        )
+    if outcome.verdict.during_preflight and last.response.status >= 300:
+        return preflight_cause(request, outcome, policy, trace, send)
+    if block is Block.SEVERAL_ALLOW_ORIGINS:
+        return doubled(request, outcome, trace, send)
+    if policy is not None and not isinstance(policy, FlaskCors):
+        return Cause(
+            "the policy allows this request, but other code in the app changes its CORS headers:"
+            " find that code and remove it"
+        )
+    if block is Block.NO_ALLOW_ORIGIN:
+        return uncovered(request, last, policy, trace)
+    return Cause(wrong_header(outcome, trace))
 
 
 def lost_origin(request: PageRequest, outcome: Outcome) -> str | None:
@@ -261,93 +408,433 @@ def lost_origin(request: PageRequest, outcome: Outcome) -> str | None:
     )
 
 
-def change(found: InForce, reasons: list[str], lacks: Callable[[Policy], Lacks]) -> Advice:
-    """Return the reasons, and what gives a policy what it lacks, if it may have it.
+def preflight_cause(
+    request: PageRequest, outcome: Outcome, policy: Policy | None, trace: Trace, send: Send
+) -> Cause:
+    """Return why a preflight gets an error or a redirect, and not an answer."""
+    last = outcome.exchanges[-1]
+    status, path = last.response.status, path_of(last.url)
 
-    `lacks` returns what a policy lacks: where a variable overrides the answers, these may lack
-    something else. For a path with a policy of its own, the whole API's policy stays as it is.
+    def helps(url: str) -> bool:
+        try:
+            after = fetch(url, request, send).verdict.block
+        except Unsent:
+            return True
+        causes = fetch(ANYWHERE, request, policy.answer).verdict.block if policy else None
+        return after is None or after is causes
+
+    if trace.stopped:
+        place, trace.without = trace.stopped, trace.stopped
+        name, _, where = place.partition(", ")
+        pass_on = Change(
+            f"To allow it, as the first line of {name}, {where}",
+            'if request.method == "OPTIONS": return None',
+        )
+        instead = (pass_on,) if helps(last.url) else ()
+        trace.without = ""
+        return Cause(
+            f"a check runs before CORS: {place}: it answers the preflight with {status}, and a"
+            " browser sends no credentials with a preflight",
+            instead=instead,
+        )
+    if (location := redirect_location(last.response)) is not None:
+        target = urljoin(last.url, location)
+        slash = path.rstrip("/") == path_of(target).rstrip("/")
+        view = view_at(trace.app, path, request.method)
+        why = f"for the slash of its route ({place_of(view)})" if slash and view else ""
+        call = Change("To allow it, have the page call", target)
+        return Cause(
+            f"the app redirects {path} to {shown(location)} {why}".rstrip()
+            + ", and browsers follow no redirect of a preflight",
+            instead=(call,) if helps(target) else (),
+        )
+    if route := about_route(trace.app, path, request.method):
+        return Cause(f"the preflight is answered with {status}: {route}")
+    view = view_at(trace.app, path, request.method)
+    check = f" by {place_of(view)}, in which a check runs before CORS" if view else ""
+    order = misplaced(trace.app, request, path) if view else None
+    return order or Cause(f"the preflight is answered with {status}{check}: answer it with 204")
+
+
+def doubled(request: PageRequest, outcome: Outcome, trace: Trace, send: Send) -> Cause:
+    """Return which functions of the app both add the header that may be there once."""
+    places = list(dict.fromkeys(trace.of(ALLOW_ORIGIN)))
+    value = shown(outcome.verdict.found)
+    if len(places) < 2:
+        by = f", by {places[0]}" if places else ""
+        return Cause(f"Access-Control-Allow-Origin is added more than once{by}: {value}. Keep one")
+    reason = f"Access-Control-Allow-Origin is added by {' and by '.join(places)}: {value}"
+    for place in places:
+        trace.without = place
+        with suppress(Unsent):
+            if fetch(outcome.exchanges[0].url, request, send).allowed:
+                trace.without = ""
+                remove = Change("To allow it, remove the CORS headers in", place)
+                return Cause(reason, instead=(remove,))
+    trace.without = ""
+    return Cause(f"{reason}. Keep one")
+
+
+def uncovered(request: PageRequest, last: Exchange, policy: Policy | None, trace: Trace) -> Cause:
+    """Return why an answer has no CORS headers, where no policy forbids them."""
+    app, path = trace.app, path_of(last.url)
+    if policy is not None:
+        return Cause(f"{policy.name} allows this, but other code removes its headers: find it")
+    if not hasattr(app, "after_request_funcs"):
+        return Cause(f"the app adds no CORS headers to {path}")
+    if order := misplaced(app, request, path):
+        return order
+    for owner, _, resources in calls(app, [None, *filter(None, app.after_request_funcs)]):
+        return add_path(request, call_of(app, owner, resources, 0), path, owner)
+    decorated = [option.name for option in all_options(app) if option.call == "@cross_origin("]
+    view = view_at(app, path, request.method)
+    if decorated and view:
+        option = FlaskCors.told(app, "@cross_origin(", place_of(view), for_page(request))
+        change = judged(request, None, option, f"To allow it, above {place_of(view)}")
+        others = "; ".join(decorated)
+        return Cause(f"there is {others}, but none at {place_of(view)}", instead=change)
+    if route := about_route(app, path, request.method):
+        return Cause(f"the answer is {last.response.status}, without CORS headers: {route}")
+    hooks = [place_of(hook) for hook in app.after_request_funcs.get(None, ())]
+    if hooks:
+        return Cause(f"nothing adds CORS headers to {path}: {'; '.join(hooks)} adds none")
+    return Cause(f"the app has no CORS at all: nothing adds its headers to {path}")
+
+
+def add_path(request: PageRequest, told: FlaskCors, path: str, owner: str | None) -> Cause:
+    """Return that flask-cors was not told of a path, and the call that covers it too."""
+    rule = rule_at(told.app, path, request.method)
+    pattern = path if rule is None else re.sub("<.*", ".*", rule)
+    if owner is not None:
+        reason = f"{told.call}) covers the routes of its blueprint only, and not {path}"
+        after = FlaskCors.told(told.app, "CORS(app", "", for_page(request), pattern)
+        return Cause(reason, instead=judged(request, None, after, "To allow it, add"))
+    patterns = ", ".join(pattern for pattern, _ in told.resources)
+    values = for_page(request) if told.is_public else {}
+    after = told.with_path(pattern, values)
+    lacking = lacks(list(policy_causes(after, request)))
+    after = after.with_options(with_lacking(after, lacking, request))
+    change = judged(request, None, after, at(told, "allow it"))
+    return Cause(f"{told.call}) covers {patterns}, and not {path}", instead=change)
+
+
+def misplaced(app: Any, request: PageRequest, path: str) -> Cause | None:
+    """Return that `@cross_origin` does not get a request, as it is in the wrong place."""
+    view = view_at(app, path, request.method)
+    if view is None:
+        return None
+    module = sys.modules.get(getattr(view, "__module__", ""))
+    named = getattr(module, getattr(view, "__name__", ""), None)
+    for function, wrong, right in (
+        (view, "below a decorator that answers first", "first below @app.route"),
+        (named, "above @app.route, which registers the view without it", "below @app.route"),
+    ):
+        for option in options_of(app, function, request.method):
+            change = Change(f"To allow it, {right} of {option.place}", str(option))
+            is_right = lets_in(option, request, request.origin)
+            reason = f"@cross_origin at {option.place} is {wrong}"
+            return Cause(reason, instead=(change,) if is_right else ())
+    return None
+
+
+def view_at(app: Any, path: str, method: str) -> Any:
+    """Return the view of a path in a Flask app, None if there is none."""
+    endpoint = endpoint_of(app, path, method) if hasattr(app, "view_functions") else None
+    return app.view_functions.get(endpoint) if endpoint else None
+
+
+def rule_at(app: Any, path: str, method: str) -> str | None:
+    endpoint = endpoint_of(app, path, method)
+    return (
+        next((rule.rule for rule in app.url_map.iter_rules(endpoint)), None) if endpoint else None
+    )
+
+
+def about_route(app: Any, path: str, method: str) -> str | None:
+    """Return what the routes of a Flask app say about a path where they have no view for it."""
+    if not hasattr(app, "url_map"):
+        return None
+    from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+    from werkzeug.routing import RequestRedirect
+
+    try:
+        app.url_map.bind("localhost").match(path, method=method)
+    except MethodNotAllowed as error:
+        view = view_at(app, path, "OPTIONS")
+        here = f" ({place_of(view)})" if view else ""
+        return f"the route {path}{here} takes {', '.join(sorted(error.valid_methods or ()))} only"
+    except NotFound:
+        rules = [rule.rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"]
+        close = difflib.get_close_matches(path, rules, n=1, cutoff=0.5)
+        return f"the app has no route {path}{f': did you mean {close[0]}?' if close else ''}"
+    except (RequestRedirect, HTTPException):
+        pass
+    return None
+
+
+# The headers that a browser's verdict is about, where code sets them by hand.
+HEADERS = {
+    Block.OTHER_ALLOW_ORIGIN: "Access-Control-Allow-Origin",
+    Block.WILDCARD_WITH_CREDENTIALS: "Access-Control-Allow-Origin",
+    Block.NO_ALLOW_CREDENTIALS: "Access-Control-Allow-Credentials",
+    Block.METHOD: "Access-Control-Allow-Methods",
+    Block.HEADER: "Access-Control-Allow-Headers",
+}
+
+
+def wrong_header(outcome: Outcome, trace: Trace) -> str:
+    """Return which header has the wrong value, and which code sets it."""
+    block = outcome.verdict.block
+    name = HEADERS.get(block, outcome.verdict.found) if block else ""
+    value = outcome.exchanges[-1].response.get(name.lower())
+    places = " and ".join(dict.fromkeys(trace.of(name)))
+    if value is None:
+        others = trace.of(ALLOW_ORIGIN)
+        beside = f", though {others[0]} sets others" if others else ""
+        return f"nothing sets {name}{beside}"
+    by = f"set by {places}, to" if places else "set to"
+    wrong = (
+        {
+            Block.OTHER_ALLOW_ORIGIN: ", whatever page asks",
+            Block.WILDCARD_WITH_CREDENTIALS: ", which a browser rejects for credentials",
+            Block.METHOD: f", without {shown(outcome.verdict.found)}",
+            Block.HEADER: f", without {shown(outcome.verdict.found)}",
+        }.get(block, "")
+        if block
+        else ""
+    )
+    return f"{name} is {by} {shown(value)}{wrong}"
+
+
+def headers_by_hand(request: PageRequest, outcome: Outcome, trace: Trace) -> tuple[Change, ...]:
+    """Return the exact headers that let the page in, as tried on what the app answered."""
+    answered = {(sent.method, sent.url): sent.response for sent in outcome.exchanges}
+    changes = []
+
+    def mended(method: str, url: str, headers: Headers) -> Response:
+        response = answered.get((method, url), Response(200, ()))
+        is_preflight = method == "OPTIONS"
+        found = needed(request, response, is_preflight)
+        status = 204 if is_preflight and not 200 <= response.status <= 299 else response.status
+        lines = [f"{name}: {value}" for name, value in found if response.get(name.lower()) != value]
+        places = [place for name, _ in found for place in trace.of(name)]
+        where = f"in {places[0]}, " if places and response is outcome.response else ""
+        code = f" {status} and" if status != response.status else ""
+        lead = f"To allow it, {where}answer {method} {path_of(url)} with{code}"
+        if lines:
+            changes.append(Change(lead, "; ".join(lines)))
+        names = {name.lower() for name, _ in found}
+        kept = tuple(header for header in response.headers if header[0].lower() not in names)
+        return Response(status, (*kept, *found))
+
+    is_allowed = fetch(outcome.exchanges[0].url, request, mended).allowed
+    return tuple(changes) if is_allowed else ()
+
+
+def needed(request: PageRequest, response: Response, is_preflight: bool) -> Headers:
+    """Return the CORS headers that any server must answer a page's request with.
+
+    What `response` has already, its lists and its `*`, is kept as far as it is of use.
     """
-    lacking = lacks(found.policy)
-    values = with_lacking(found.policy, lacking)
-    if problems := rejected(found, values):
-        cannot = f"the policy cannot allow it: {'; '.join(problems)}"
+    allowed = "*" if response.get(ALLOW_ORIGIN) == "*" and not request.credentials else None
+    found = [("Access-Control-Allow-Origin", allowed or request.origin)]
+    if allowed is None:
+        vary = list_items(response.get("vary"))
+        is_listed = {"origin", "*"} & {name.lower() for name in vary}
+        found.append(("Vary", ", ".join(vary if is_listed else [*vary, "Origin"])))
+    if request.credentials:
+        found.append(("Access-Control-Allow-Credentials", "true"))
+    if not is_preflight:
+        return tuple(found)
+    for name, more in (
+        ("Access-Control-Allow-Methods", [normalize_method(request.method)]),
+        ("Access-Control-Allow-Headers", unsafe_header_names(page_headers(request))),
+    ):
+        listed = list_items(response.get(name.lower()))
+        lower = {item.lower() for item in listed}
+        items = [*listed, *(item for item in more if item.lower() not in lower)]
+        if items:
+            found.append((name, ", ".join(items)))
+    return tuple(found)
+
+
+# What to change in a policy.
+
+# A URL for what goes by the page and the policy alone.
+ANYWHERE = "https://api.invalid/"
+
+# What a part of the policy lacks: items of a list, or True.
+Lacks = dict[str, Any]
+
+
+def with_changes(
+    app: Any,
+    url: str,
+    request: PageRequest,
+    policy: Policy | None,
+    causes: list[Cause],
+    purpose: str = "allow it",
+) -> Advice:
+    """Return the reasons, and what gives the policy all that it lacks, if it may have it."""
+    reasons = tuple(cause.reason for cause in causes)
+    instead = tuple(change for cause in causes for change in cause.instead)
+    lacking = lacks(causes)
+    if policy is None or not lacking:
+        return Advice(reasons, instead)
+    if isinstance(policy, FlaskCors):
+        after = policy.with_options(with_lacking(policy, lacking, request))
+        return Advice(reasons, (*instead, *judged(request, policy, after, at(policy, purpose))))
+    try:
+        changes = change_of_ours(app, url, request, policy, lacking, purpose)
+    except PolicyError as error:
+        cannot = f"the policy cannot allow it: {'; '.join(error.problems)}"
         if len(reasons) == 1:
-            return Advice(f"{reasons[0]}; {cannot}")
-        return Advice(reasons[0], (*reasons[1:], cannot))
-    if not lacking:
-        return Advice(reasons[0], tuple(reasons[1:]))
-    if found.is_deployed and "origins" in values:
+            return Advice((f"{reasons[0]}; {cannot}",))
+        return Advice((*reasons, cannot), instead)
+    return Advice(reasons, (*instead, *changes))
+
+
+def lacks(causes: list[Cause]) -> Lacks:
+    return {cause.part: cause.lacks for cause in causes if cause.lacks}
+
+
+def with_lacking(policy: Policy, lacking: Lacks, request: PageRequest) -> dict[str, Any]:
+    """Return the parts of a policy that lack something, with it."""
+    values = {
+        part: [*getattr(policy, part), *more] if isinstance(more, list) else more
+        for part, more in lacking.items()
+    }
+    if isinstance(policy, FlaskCors):
+        if policy.is_public and "supports_credentials" in values:
+            values["origins"] = [request.origin]  # or every site could act as the user
+        elif "origins" in values:
+            others = [one for one in values["origins"] if not misspelt(one, request.origin)]
+            values["origins"] = others
+    return values
+
+
+def for_page(request: PageRequest) -> dict[str, Any]:
+    """Return options of flask-cors for one page."""
+    credentials = {"supports_credentials": True} if request.credentials else {}
+    return {"origins": [request.origin], **credentials}
+
+
+def at(policy: FlaskCors, purpose: str) -> str:
+    """Return how a sentence begins that says where to write a call."""
+    if policy.place:
+        return f"To {purpose}, at {policy.place}"
+    return f"To {purpose}, in place of {policy.call}…)"
+
+
+def judged(
+    request: PageRequest, before: Policy | None, after: FlaskCors, lead: str
+) -> tuple[Change, ...]:
+    """Return what makes one policy of another, if that lets in the page and nobody else."""
+    return (Change(lead, str(after)),) if lets_in_only(request, before, after) else ()
+
+
+def lets_in_only(request: PageRequest, before: Policy | None, after: Policy) -> bool:
+    """Return whether a changed policy lets in the page, and no page that it kept out before."""
+    return lets_in(after, request, request.origin) and not any(
+        lets_in(after, request, one) and not (before and lets_in(before, request, one))
+        for one in strangers(request.origin)
+    )
+
+
+def lets_in(policy: Policy, request: PageRequest, origin: str) -> bool:
+    return fetch(ANYWHERE, replace(request, origin=origin), policy.answer).allowed
+
+
+def strangers(origin: str) -> list[str]:
+    """Return origins that are not a page's, and look like it."""
+    scheme, _, rest = origin.partition("://")
+    host = re.sub(r":\d+\Z", "", rest)
+    twin = "http" if scheme == "https" else "https"
+    found = (
+        "null",
+        STRANGER,
+        f"{scheme}://{host}.probe.invalid",
+        f"{scheme}://{host}probe.invalid",
+        f"{scheme}://probe.{rest}",
+        f"{scheme}://probe{rest}",
+        f"{twin}://{rest}",
+    )
+    return [one for one in found if one != origin]
+
+
+def change_of_ours(
+    app: "Flask",
+    url: str,
+    request: PageRequest,
+    policy: Policy,
+    lacking: Lacks,
+    purpose: str,
+) -> tuple[Change, ...]:
+    """Return what gives the template's policy what it lacks. Raises PolicyError if it may not."""
+    whole, paths = policy_of(app), app.config.get("CORS_PATHS") or {}
+    values = with_lacking(policy, lacking, request)
+    if not lets_in_only(request, policy, policy.changed(whole, paths, values)):
+        return ()
+    is_deployed = bool(urlsplit(url).netloc) and not is_loopback_url(url)
+    if is_deployed and "origins" in values:
         values["origins"] = [
             origin
             for origin in values["origins"]
             if origin in lacking["origins"] or not is_for_development(origin)
         ]
-    ways = change_of_path if found.path else change_of_whole
-    answered = found.answered.for_path(found.path)
-    for_good = with_lacking(answered, lacks(answered))
-    return replace(ways(found, values, for_good), reason=reasons[0], also=tuple(reasons[1:]))
+    answered = without_environment(app, whole).for_path(policy.path.rstrip("/"))
+    left = lacks(list(policy_causes(answered, request))) if purpose == "allow it" else lacking
+    for_good = with_lacking(answered, left, request)
+    ways = change_of_path if policy.path else change_of_whole
+    return tuple(ways(policy, paths, values, for_good, purpose))
 
 
-def with_lacking(policy: Policy, lacking: Lacks) -> dict[str, Any]:
-    """Return the parts of a policy that lack something, with it."""
-    return {
-        part: more if more is True else [*getattr(policy, part), *more]
-        for part, more in lacking.items()
-    }
-
-
-def rejected(found: InForce, values: dict[str, Any]) -> list[str]:
-    """Return why the policy may not have new values."""
-    parts = parts_of(found.whole)
-    try:
-        if found.path:
-            checked(parts, with_path(found, values))
-        else:
-            checked({**parts, **values}, found.paths)
-    except PolicyError as error:
-        return error.problems
-    return []
-
-
-def with_path(found: InForce, values: dict[str, Any]) -> dict[str, Any]:
-    return {**found.paths, found.path: {**found.paths.get(found.path, {}), **values}}
-
-
-def change_of_path(found: InForce, values: dict[str, Any], for_good: dict[str, Any]) -> Advice:
-    """Return what gives a path's policy new values, in one deployment and for good."""
+def change_of_path(
+    policy: Policy,
+    paths: Mapping[str, Any],
+    values: dict[str, Any],
+    for_good: dict[str, Any],
+    purpose: str,
+) -> Iterator[Change]:
+    """Yield what gives a path's policy new values, for good and in one deployment."""
     variable = "FLASK_CORS_PATHS"
-    here = f"{variable}={shlex.quote(json.dumps(with_path(found, values)))}"
+    own = {**paths, policy.path: {**paths.get(policy.path, {}), **values}}
+    here = f"{variable}={shlex.quote(json.dumps(own))}"
     if variable in os.environ:
-        first = f"change {variable} ({environment_of(variable)}), which overrides app/settings.py"
-        return Advice("", first=first, variable=here)
-    entry = f"CORS_PATHS[{as_python(found.path)}]"
-    parts = [f"{as_python(part)}: {as_python(value)}" for part, value in for_good.items()]
-    line = f"{entry} |= {{{', '.join(parts)}}}"
-    if len(for_good) == 1:
-        ((part, value),) = for_good.items()
-        line = f"{entry}[{as_python(part)}] = {as_python(value)}"
-    return Advice("", line=line if for_good else "", variable=here)
+        place = environment_of(variable)
+        yield Change("First", f"change {variable} ({place}), which overrides app/settings.py")
+        yield Change(f"To {purpose} in one deployment", here)
+        return
+    if for_good:
+        entry = f"CORS_PATHS[{as_python(policy.path)}]"
+        line = f"{entry} |= {as_python(for_good)}"
+        if len(for_good) == 1:
+            ((part, value),) = for_good.items()
+            line = f"{entry}[{as_python(part)}] = {as_python(value)}"
+        yield Change(f"To {purpose}, write in app/settings.py", line)
+    yield Change("Or for one deployment" if for_good else f"To {purpose} in one deployment", here)
 
 
-def as_python(value: Any) -> str:
-    return str(value) if isinstance(value, bool) else json.dumps(value, ensure_ascii=False)
-
-
-def change_of_whole(found: InForce, values: dict[str, Any], for_good: dict[str, Any]) -> Advice:
-    """Return what gives the whole API's policy new values, in one deployment and for good."""
-    overriding = [name for part in values if (name := variable_of(found.whole, part))]
-    names = " and ".join(f"{name} ({environment_of(name)})" for name in overriding)
-    overrides = "overrides" if len(overriding) == 1 else "override"
-    already = "" if for_good else ": they allow this"
-    first = f"remove {names}, which {overrides} the answers{already}"
-    return Advice(
-        "",
-        first=first if overriding else "",
-        command=copier_command(for_good),
-        variable=" ".join(
-            f"FLASK_CORS_{part.upper()}={shlex.quote(as_text(value))}"
-            for part, value in values.items()
-        ),
+def change_of_whole(
+    policy: Policy,
+    paths: Mapping[str, Any],
+    values: dict[str, Any],
+    for_good: dict[str, Any],
+    purpose: str,
+) -> Iterator[Change]:
+    """Yield what gives the whole API's policy new values, for good and in one deployment."""
+    overriding = [name for part in values if (name := variable_of(policy, part))]
+    if overriding:
+        names = " and ".join(f"{name} ({environment_of(name)})" for name in overriding)
+        overrides = "overrides" if len(overriding) == 1 else "override"
+        already = "" if for_good else ": they allow this"
+        yield Change("First", f"remove {names}, which {overrides} the answers{already}")
+    command = copier_command(for_good)
+    if command:
+        yield Change(f"To {purpose}", command)
+    here = (f"FLASK_CORS_{part.upper()}={shlex.quote(as_text(v))}" for part, v in values.items())
+    yield Change(
+        "Or for one deployment" if command else f"To {purpose} in one deployment", " ".join(here)
     )
 
 
@@ -369,8 +856,71 @@ def as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else ", ".join(value)
 
 
-# Where settings come from.
+def allow_another(app: Any, page: str) -> tuple[Change, ...]:
+    """Return what allows a page on one more origin to GET."""
+    request = PageRequest(page)
+    policy = policy_for(app, "/", origin=page)
+    causes = [Cause("", "origins", [page])]
+    return with_changes(app, "/", request, policy, causes).changes
 
+
+# Cookies that get lost.
+
+
+def lost_cookies(request: PageRequest, url: str, cookies: list[str]) -> Iterator[str]:
+    """Yield why a browser does not keep the cookies of a response, or does not send them again.
+
+    `cookies` are values of Set-Cookie. What three engines do was found by trying it.
+    """
+    page, host = request.origin, urlsplit(url).hostname or ""
+    same_site = site(page) is not None and site(page) == site(url)
+    for cookie in cookies:
+        first, *rest = cookie.split(";")
+        name = f"the cookie {shown(first.partition('=')[0].strip())}"
+        parts = [part.strip().partition("=") for part in rest]
+        attributes = {key.lower(): value for key, _, value in parts}
+        same = attributes.get("samesite", "").lower()
+        is_secure = "secure" in attributes
+        if not request.credentials:
+            yield f'{name} is not kept: the page must ask with credentials: "include"'
+        elif is_secure and url.startswith("http://") and not is_loopback_url(url):
+            yield f"{name} is not kept: it is Secure, and {url} is plain http: serve it over https"
+        elif is_secure and url.startswith("http://"):
+            yield (
+                f"Safari does not keep {name}: it is Secure, and {host} is plain http. While"
+                " developing, set it without Secure (SESSION_COOKIE_SECURE = False)"
+            )
+        elif same_site:
+            continue
+        elif is_loopback(page) and is_loopback_url(url):
+            there = re.sub(r"//[^:/]+|//\[.*\]", f"//{host}", page)
+            yield (
+                f"{name} gets lost: {page} and {host} are two sites to a browser: open the page at"
+                f" {there}"
+            )
+        elif same in ("lax", "strict") or not same:
+            elsewhere = "" if same else " (Firefox may send it)"
+            yield (
+                f"{name} gets lost{elsewhere}: the page is on another site than the API, and it is"
+                f" SameSite={same.capitalize() or 'Lax, as it does not say'}: set it with"
+                " SameSite=None; Secure; Partitioned"
+            )
+        elif not is_secure:
+            yield f"{name} is not kept: SameSite=None needs Secure"
+        elif "partitioned" not in attributes:
+            yield (
+                f"{name} gets lost in Chrome, where it is a third party's: the page is on another"
+                " site than the API, and it lacks Partitioned: set it with SameSite=None; Secure;"
+                " Partitioned (SESSION_COOKIE_PARTITIONED = True)"
+            )
+        else:
+            yield (
+                f"{name} gets lost in Safari, which blocks what third parties set: to have it"
+                " there, serve the page and the API on one site"
+            )
+
+
+# Where settings come from.
 
 # The settings that are shown beside the policy, and what the app takes where they are not set.
 SHOWN = {

