@@ -734,9 +734,14 @@ def judged(
 
 
 def lets_in_only(request: PageRequest, before: Policy | None, after: Policy) -> bool:
-    """Return whether a changed policy lets in the page, and no page that it kept out before."""
+    """Return whether a changed policy lets in the page, and no page that it kept out before.
+
+    Where every site was let in without credentials, none may be let in with them now.
+    """
+    if before and after.supports_credentials and not before.supports_credentials:
+        before = None if before.is_public else before
     return lets_in(after, request, request.origin) and not any(
-        lets_in(after, request, one) and not (before and lets_in(before, request, one))
+        lets_in(after, request, one) and not (before and before.allows(one))
         for one in strangers(request.origin)
     )
 

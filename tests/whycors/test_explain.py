@@ -422,7 +422,7 @@ def test_body_and_values_reach_the_app(cors: Commands) -> None:
         ("http://192.168.0.9", "http://127.0.0.1/", "serve the page over https: Chrome lets no"),
         ("http://localhost:5173", "http://localhost:8000/", ""),
         ("http://localhost:5173", "http://192.168.0.9/", ""),
-        (APP, "https://api.example.com/", ""),
+        (APP, "https://api.example.com/api/echo", ""),
         (APP, "/api/echo", ""),
     ],
 )
