@@ -6,9 +6,9 @@ import re
 import shlex
 import sys
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote, urljoin, urlsplit
 
 import click
@@ -25,12 +25,10 @@ from .browser import (
     preflight_headers,
 )
 from .consoles import Said, read
-from .explain import own_url
+from .explain import Explanation, as_text, explain, own_url, printable
 from .origins import read_item, read_origin, shown, to_punycode
 from .policies import Policy, policy_for
-
-if TYPE_CHECKING:
-    from flask import Flask
+from .probe import public_base
 
 # What a browser adds to each request, and copies, but a page's code did not set.
 BROWSERS_OWN = (
@@ -418,7 +416,7 @@ class TakesTexts(TakesCurl):
 
 
 def request_options(command: click.decorators.FC) -> click.decorators.FC:
-    """Add what names a page's request. `asked` takes the values."""
+    """Add what names a page's request. `answers` takes the values."""
     for option in (
         page_options,
         click.option(
@@ -439,79 +437,317 @@ def request_options(command: click.decorators.FC) -> click.decorators.FC:
     return command
 
 
-@click.command(cls=TakesTexts)
-@request_options
-def read_options(**_: Any) -> None:
-    """Its context has the values for `asked`."""
+# What a page may ask for by each of them is tried where a text names no method.
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+# The host of an origin that no page can have (RFC 6761, section 6.4), and that resembles none.
+STRANGER = "0000000000000000000000000000.invalid"
+
+# What browsers call differently, or an older version of the API answered otherwise.
+ALIKE = (
+    {Block.NO_ALLOW_ORIGIN, Block.SEVERAL_ALLOW_ORIGINS, Block.OTHER_ALLOW_ORIGIN},
+    {Block.WILDCARD_WITH_CREDENTIALS, Block.NO_ALLOW_CREDENTIALS},
+)
+
+WEBSOCKET = (
+    "A browser checks no CORS for a WebSocket: it sends the page's origin, and the server decides."
+)
 
 
-def ask(name: str, convert: Callable[[str], str], default: str | None = None) -> str:
-    """Ask at the terminal. Raises UsageError where nobody is there to answer."""
-    if not sys.stdin.isatty():
-        missing = "copy the line that has it" if name == "URL" else f"add --{name}"
-        raise click.UsageError(f"{missing}: the text names no {name}")
-    question = f"{name[0].upper()}{name[1:]}"
-    answer: str = click.prompt(question, default=default, value_proc=convert, err=True)
-    return answer
+@dataclass(frozen=True)
+class Answer:
+    """What is to be said of a request, in the lines of `text`.
+
+    `methods` and `origins` are those for which it holds, if what was given names none. The exit
+    code is that of the explanation, but 2 for each of several answers that differ.
+    """
+
+    explanation: Explanation
+    text: tuple[str, ...]
+    exit_code: int
+    methods: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
 
-def asked(
-    app: "Flask",
+@dataclass(frozen=True)
+class Question:
+    """What is known of a page's request: None is what nothing names.
+
+    `options` are those of `page_request`, and `notes` lines to print before the answer.
+    """
+
+    app: Any
+    url: str
+    origin: str | None
+    method: str | None
+    said: Said | None
+    options: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def stranger(self) -> str:
+        return f"{urlsplit(self.url).scheme}://{STRANGER}"
+
+    def explain(self, origin: str, method: str, send: bool = False) -> Explanation:
+        request = page_request(origin, method, **self.options)
+        if self.said and self.said.preflight and preflight_headers(request) is None:
+            request = replace(request, preflight=True)
+        return explain(self.app, self.url, request, self.said, send)
+
+
+def answers(
+    app: Any,
     *,
     words: tuple[str, ...],
+    send: bool = False,
+    **given: Any,
+) -> list[Answer]:
+    """Return what is to be said of a request, or of each request in a text that was pasted.
+
+    `given` has the other values of `request_options`. What nothing names is tried, by requests
+    that change nothing; where the answers differ, a terminal is asked. Raises UsageError.
+    """
+    if len(words) == 3:
+        given["origin"] = read_as(page_origin, "ORIGIN", words[0])
+        given["method"] = read_as(page_method, "METHOD", words[1])
+    elif len(words) > 1:
+        missing = click.MissingParameter(param_type="argument", param_hint="'PATH'")
+        raise missing if len(words) == 2 else click.UsageError("put the browser's error in quotes")
+    if len(words) == 3 or re.match(r"/|(?:https?|wss?)://\S+\Z", words[-1]):
+        asked = [question(app, words[-1], None, **given)]
+    else:
+        asked = [question(app, said.url, said, **given) for said in read_text(words[0])]
+    return [answer for one in asked for answer in answers_to(one, send)]
+
+
+def read_text(text: str) -> list[Said]:
+    if found := read(text):
+        return found
+    if "ERR_CONNECTION_REFUSED" in text:
+        raise click.UsageError("start the API, or correct the URL: the browser found nothing there")
+    raise click.UsageError(
+        "paste the whole error about CORS from the browser's console, or a curl command, or"
+        f" write ORIGIN METHOD PATH, not {shown(text)}"
+    )
+
+
+def question(
+    app: Any,
+    target: str | None,
+    said: Said | None,
+    *,
     origin: str | None,
     method: str | None,
     headers: Headers,
     credentials: bool,
-    ask: Callable[..., str] = ask,
     **sent: str | None,
-) -> tuple[str, PageRequest, Said | None]:
-    """Return a URL, a page's request for it, and what the console said, if that was pasted.
-
-    `sent` is the body and its type. `ask` gets what the words and the options do not name.
-    """
-    said = None
-    target: str | None = words[-1]
-    if len(words) == 3:
-        origin = read_as(page_origin, "ORIGIN", words[0])
-        method = read_as(page_method, "METHOD", words[1])
-    elif len(words) > 1:
-        missing = click.MissingParameter(param_type="argument", param_hint="'PATH'")
-        raise missing if len(words) == 2 else click.UsageError("put the browser's error in quotes")
-    elif not re.match(r"/|https?://\S+\Z", words[0]):
-        said = read_text(words[0])
-        target, origin, method = said.url, origin or said.origin, method or said.method
-        credentials = credentials or said.credentials
-        if said.header and said.header.lower() not in {name.lower() for name, _ in headers}:
-            headers += (page_header(said.header),)
-    target = target or ask("URL", path_or_url)
+) -> Question:
+    """Return what is known of a request to a target. `sent` is the body and its type."""
+    if target is None:
+        raise click.UsageError("copy the line that has it: the text names no URL")
     if target.startswith("file:"):
         raise click.UsageError(
             "serve the page over http, as the frontend's development server does: browsers keep a"
             " page that is a file from what it imports"
         )
+    notes = []
+    if re.match("wss?:", target):
+        notes.append(WEBSOCKET)
+        target, method = f"http{target[2:]}", "GET"
     url = urljoin(own_url(app), read_as(path_or_url, "PATH", target))
-    origin = origin or only_origin(policy_for(app, url)) or ask("origin", page_origin)
-    origin = read_as(page_origin, "--origin", origin)
-    default = None if said and said.block is Block.METHOD else "GET"
-    method = method or ask("method", page_method, default)
-    check_other_origin(url, origin)
-    request = page_request(origin, method, headers, credentials=credentials, **sent)
-    if said and said.preflight and preflight_headers(request) is None:
-        request = replace(request, preflight=True)
-    return url, request, said
-
-
-def read_text(text: str) -> Said:
-    said = next(iter(read(text)), None)
-    if said is None and "ERR_CONNECTION_REFUSED" in text:
-        raise click.UsageError("start the API, or correct the URL: the browser found nothing there")
+    base = public_base(app, url) if hasattr(app, "url_map") else ""
+    if base and base != urlsplit(url).path.rstrip("/"):  # and not for want of any route
+        url = url.replace(base, "", 1)
+        notes.append(f"Read as {url}: the app has this path, so a proxy strips {base}.")
     if said is None:
-        raise click.UsageError(
-            "paste the whole error about CORS from the browser's console, or a curl command, or"
-            f" write ORIGIN METHOD PATH, not {shown(text)}"
+        origin = origin or only_origin(policy_for(app, url))
+        method = method or "GET"  # as fetch(url) does
+    else:
+        origin, method = origin or said.origin, method or said.method
+        credentials = credentials or said.credentials
+        if said.header and said.header.lower() not in {name.lower() for name, _ in headers}:
+            headers += (page_header(said.header),)
+        if said.browser is None and said.block is None:
+            notes.append(
+                "Only the URL was read: paste the error in English to have all of it read."
+            )
+    if origin:
+        check_other_origin(url, read_as(page_origin, "--origin", origin))
+    options = {"headers": headers, "credentials": credentials, **sent}
+    return Question(app, url, origin, method, said, options, tuple(notes))
+
+
+def answers_to(asked: Question, send: bool) -> list[Answer]:
+    """Return one answer for each cause, of what fits the browser's words."""
+    if WEBSOCKET in asked.notes:
+        return [to_websocket(asked)]
+    if asked.origin and asked.method:
+        return [to_known(asked, asked.explain(asked.origin, asked.method, send))]
+    bodiless = BODILESS_METHODS if asked.options["body"] is not None else ()
+    methods = [asked.method] if asked.method else [one for one in METHODS if one not in bodiless]
+    origins = [asked.origin] if asked.origin else [*likely_origins(asked), asked.stranger]
+    tried = [asked.explain(origin, method) for origin in origins for method in methods]
+    known = [one for one in tried if one.known] or tried
+    fitting = next(
+        found
+        for found in (
+            [one for one in known if fits(one, asked.said)],
+            [one for one in known if is_alike(one, asked.said)],
+            [one for one in known if one.allowed],
+            known,
         )
-    return said
+        if found
+    )
+    common = set.intersection(*({*causes_of(one)} for one in fitting))
+    groups: dict[str, list[Explanation]] = {}
+    for one in fitting:
+        cause = next(cause for cause in causes_of(one) if cause in common or not common)
+        groups.setdefault(min(common, default=cause), []).append(one)
+    differing = [
+        name
+        for name in ("method", "origin")
+        if getattr(asked, name) is None
+        and len({frozenset(values(group, name)) for group in groups.values()}) > 1
+    ]
+    if differing and sys.stdin.isatty():
+        name = differing[0]
+        convert = {"method": page_method, "origin": page_origin}[name]
+        named: Any = {name: click.prompt(f"The page's {name}", value_proc=convert, err=True)}
+        return answers_to(replace(asked, **named), send)
+    if len(fitting) == 1 and asked.stranger != fitting[0].request.origin:
+        return [to_known(asked, fitting[0])]
+    found = [to_group(asked, cause, group, tried) for cause, group in groups.items()]
+    found[0] = replace(found[0], text=(*asked.notes, *found[0].text))
+    if differing:
+        hint = f"To know which it is, add {' and '.join(f'--{name}' for name in differing)}."
+        found = [replace(one, exit_code=2) for one in found]
+        found[-1] = replace(found[-1], text=(*found[-1].text, hint))
+    return found
+
+
+def to_known(asked: Question, one: Explanation) -> Answer:
+    return Answer(one, (*asked.notes, *as_text(one)), one.exit_code)
+
+
+def values(group: list[Explanation], name: str) -> tuple[str, ...]:
+    """Return the methods or the origins of a group."""
+    return tuple(dict.fromkeys(getattr(one.request, name) for one in group))
+
+
+def reasons(one: Explanation) -> tuple[str, ...]:
+    return one.advice.reasons if one.advice else ("the page may read the response",)
+
+
+def causes_of(one: Explanation) -> list[str]:
+    """Return the reasons as they are the same for each method and origin."""
+    method = rf"\b{one.request.method}\b"
+    return [re.sub(method, "M", text.replace(one.request.origin, "O")) for text in reasons(one)]
+
+
+def to_group(
+    asked: Question, cause: str, group: list[Explanation], tried: list[Explanation]
+) -> Answer:
+    """Return the answer for requests that have a cause in common, among all that were tried."""
+    one = min(group, key=lambda one: len(reasons(one)))
+    origins = () if asked.origin else values(group, "origin")
+    methods = () if asked.method else values(group, "method")
+    others = [other for other in tried if other.request.origin in values(group, "origin")]
+    which = f" for {in_words(methods)}" if methods else ""
+    if methods and all(other.known and cause in causes_of(other) for other in others):
+        which = ", whatever the method"
+    where = f" from {in_words(origins)}" if origins and asked.stranger not in origins else ""
+
+    # Each reason, by the methods that have it, the cause first.
+    found: dict[str, list[str]] = {}
+    for other in [one, *group]:
+        pairs = sorted(
+            zip(causes_of(other), reasons(other), strict=True), key=lambda pair: pair[0] != cause
+        )
+        for _, reason in pairs:
+            reason = reason.replace(asked.stranger, "the page's origin")
+            if methods:
+                reason = re.sub(rf"^{other.request.method} is ", "the method is ", reason)
+            found.setdefault(reason, []).append(other.request.method)
+    (first, _), *also = found.items()
+    verdict = "Allowed" if one.allowed else "Refused" if one.outcome.allowed else "Blocked"
+    lines = [f"{verdict}{where}{which}: {first}"]
+    for reason, its_methods in also:
+        whose = f", for {in_words(its_methods)}" if methods and {*its_methods} != {*methods} else ""
+        lines.append(f"Also{whose}: {reason}")
+    shortest = [other for other in group if len(reasons(other)) == len(reasons(one))]
+    changes = {other.advice.changes for other in shortest if other.advice}
+    names_stranger = any(asked.stranger in change.text for found in changes for change in found)
+    if len(changes) > 1 or names_stranger:
+        lines.append(f"To see what to change, add --{'origin' if names_stranger else 'method'}.")
+    else:
+        lines += [str(change) for found in changes for change in found]
+    if one.allowed:
+        lines += [f"Warning: {text.replace(asked.stranger, 'ORIGIN')}" for text in one.warnings]
+    if unknown := [other.request.method for other in others if not other.known]:
+        lines.append(
+            f"Not tried, since it may change data: {in_words(unknown)}. To try it, add"
+            f" --method {unknown[0]} --send."
+        )
+    return Answer(one, tuple(map(printable, lines)), one.exit_code, methods, origins)
+
+
+def in_words(items: Sequence[str]) -> str:
+    found = list(dict.fromkeys(items))
+    return " and ".join(filter(None, [", ".join(found[:-1]), found[-1]]))
+
+
+def to_websocket(asked: Question) -> Answer:
+    """Return what the policy says of a page's WebSocket: browsers leave it to the server."""
+    one = asked.explain(asked.origin or asked.stranger, "GET")
+    policy = policy_for(asked.app, asked.url)
+    if policy is None or "cors_policy" not in asked.app.extensions:
+        text, code = "See in the server's log what it answered: no CORS setting decides it.", 2
+    elif asked.origin is None:
+        text, code = f"Pages on {in_words(policy.origins)} may connect. Add --origin.", 2
+    elif policy.allows(asked.origin):
+        text, code = f"{asked.origin} may connect: see what the server answered in its log.", 0
+    else:
+        text, code = f"Refused: {reasons(one)[0]}", 1
+    changes = map(str, one.advice.changes) if one.advice and code == 1 else ()
+    return Answer(one, (*asked.notes, printable(text), *map(printable, changes)), code)
+
+
+def likely_origins(asked: Question) -> list[str]:
+    """Return up to three origins that the app allows."""
+    policy = policy_for(asked.app, asked.url)
+    if policy is not None:
+        named = list(policy.origins)
+    else:
+        exchanges = asked.explain(asked.stranger, "GET").outcome.exchanges
+        named = [sent.response.get("access-control-allow-origin") or "" for sent in exchanges]
+    samples = [one.replace(":*", ":3000").replace("*", "app") for one in named]
+    own = http_origin(asked.url)
+    return [one for one in samples if read_origin(one) == (one, None) and http_origin(one) != own][
+        :3
+    ]
+
+
+def fits(one: Explanation, said: Said | None) -> bool:
+    """Return whether an outcome is what the browser said."""
+    verdict = one.outcome.verdict
+    if said is None or said.block is Block.LOCAL_NETWORK:
+        return True
+    if one.allowed or said.block is None:
+        return not one.allowed
+    if said.preflight and not verdict.during_preflight:
+        return False
+    if said.browser == "Chrome" and verdict.during_preflight and not said.preflight:
+        return False
+    foretold = [text for name, text in one.consoles.items() if said.browser in (name, None)]
+    return said.block in [
+        verdict.block,
+        *(again.block for text in foretold for again in read(text)),
+    ]
+
+
+def is_alike(one: Explanation, said: Said | None) -> bool:
+    """Return whether an outcome is of the kind that the browser said."""
+    return any({one.outcome.verdict.block, said and said.block} <= kind for kind in ALIKE)
 
 
 def read_as(convert: Callable[[str], str], hint: str, text: str) -> str:

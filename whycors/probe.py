@@ -268,7 +268,8 @@ def public_base(app: "Flask", url: str) -> str:
     Where no part of the path is a route or in CORS_PATHS, all of it is taken for the base.
     """
     path = urlsplit(url).path.rstrip("/")
-    routes, paths = app.url_map.bind(""), policy_of(app).paths
+    routes = app.url_map.bind("")
+    paths = getattr(app.extensions.get("cors_policy"), "paths", {})
     starts = [match.start() for match in re.finditer("/", path)]
     for start in starts:
         own = unquote(path[start:])
