@@ -8,31 +8,30 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 import click
 
 from .browser import (
     REDIRECTS,
-    Headers,
     PageRequest,
     Response,
     Send,
     fetch,
     is_loopback_url,
     is_mixed_content,
+    normalize_method,
     page_headers,
     preflight_headers,
 )
-from .causes import Advice, advice_here, refusal
+from .causes import STRANGER, Advice, advice_here, lost_cookies, refusal
 from .explain import Explanation, local_network
 from .origins import with_metadata
 from .policies import SAFE_METHODS, Policy, longest_prefix, policy_for, policy_of
 from .senders import Unreachable, sender
 from .trials import (
     BLOCKED,
-    STRANGER,
     UNKNOWN,
     Found,
     Note,
@@ -48,9 +47,11 @@ from .trials import (
     check_refusal,
     check_strangers,
     check_unlisted,
+    cookies,
     recipes,
     stranger_faults,
     strangers,
+    takes_no_get,
 )
 
 if TYPE_CHECKING:
@@ -69,28 +70,35 @@ WIDTH = 80
 
 
 def probe(
-    app: "Flask | None", url: str, request: PageRequest, timeout: float, send: bool = False
+    app: Any, url: str, request: PageRequest, timeout: float, send: bool = False
 ) -> Explanation:
     """Send a request to a deployed API as a browser would, and explain the outcome.
 
-    In the place of a method that may change data, a GET is sent, unless `send`; its
-    preflight is its own. A second request, from an origin that no page has, is a GET, a HEAD or a
-    preflight. The policy here is `app`'s, and the deployed one may differ; without an app, there
-    is none to compare with. `timeout` is in seconds, for each response. Raises Unreachable.
+    In the place of a method that may change data, a GET is sent, unless `send`; its preflight is
+    its own. A second request, from an origin that no page has, is a GET, a HEAD or a preflight.
+    The policy here is `app`'s, and the deployed one may differ; with None, there is none to compare
+    with. `timeout` is in seconds, for each response. Raises Unreachable.
     """
     over_network = sender(request.body, timeout)
-    as_page = with_metadata(over_network, request.origin)
-    outcome = fetch(url, request, as_page if send else harmless(as_page))
+    unsent = normalize_method(request.method) not in SAFE_METHODS and not send
+    as_page = with_metadata(harmless(over_network) if unsent else over_network, request.origin)
+    outcome = fetch(url, request, as_page)
+    if unsent:
+        sent = tuple(replace(one, method=harmless_method(one.method)) for one in outcome.exchanges)
+        outcome = replace(outcome, exchanges=sent)
     host = urlsplit(url).netloc
     own = [sent.url for sent in outcome.exchanges if urlsplit(sent.url).netloc == host]
-    url_here = own[-1] if own else url
-    local = advice_here(app, url_here, request) if app else None
-    policy = policy_for(app, url_here) if app else None
+    last_url = own[-1] if own else url
+    local = advice_here(app, in_app(app, last_url), request) if app else None
+    policy = policy_for(app, in_app(app, last_url), request.method) if app else None
+    is_ours = type(policy) is Policy
     refused = refusal(outcome.exchanges[-1], policy) if outcome.exchanges else None
     is_allowed = outcome.allowed and refused is None
+    if unsent and not is_ours and not is_allowed and takes_no_get(outcome):
+        return Explanation(request, url, outcome, None, None, unsent=True, known=False)
     advice = None
     if not is_allowed:
-        reason = blame(request, outcome, type(policy) is Policy, local.reason if local else None)
+        reason = blame(request, outcome, is_ours, local.reason if local else None)
         advice = local if local and local.reason == reason else Advice((reason,))
     warnings = []
     is_here = is_loopback_url(url)
@@ -98,19 +106,21 @@ def probe(
         warnings.append(prompt)
     if local is not None and local is not advice:
         warnings.append(f"the policy here does not allow this: {local.reason}")
-    if outcome.exchanges and (stranger := response_to_stranger(url_here, request, over_network)):
+    if outcome.allowed:
+        warnings += lost_cookies(request, last_url, cookies(outcome.response))
+    if outcome.exchanges and (stranger := response_to_stranger(last_url, request, over_network)):
         warnings += cache_faults(outcome.response, stranger) if outcome.allowed else []
         warnings += stranger_faults(policy, stranger)
-    return Explanation(request, url, outcome, refused, advice, tuple(warnings))
+    return Explanation(request, url, outcome, refused, advice, tuple(warnings), unsent=unsent)
 
 
 def harmless(send: Send) -> Send:
     """Return `send` with a GET in the place of what may change data."""
+    return lambda method, url, headers: send(harmless_method(method), url, headers)
 
-    def send_harmless(method: str, url: str, headers: Headers) -> Response:
-        return send(method if method in SAFE_METHODS else "GET", url, headers)
 
-    return send_harmless
+def harmless_method(method: str) -> str:
+    return method if method in SAFE_METHODS else "GET"
 
 
 def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response | None:
@@ -192,6 +202,7 @@ def check_deployment(
             rest += other_steps(place)
             if place is found[0]:
                 rest += steps_without_route(app, place, timeout, body_limit)
+                rest += plain_http_steps(place)
     checks += run(rest, "All else", show_progress)
     return [check for place in found for check in checks if check.url == place.url]
 
@@ -242,17 +253,23 @@ def run(steps: list[Step], label: str, show_progress: bool) -> list[Check]:
 def places(app: "Flask", url: str, send: Send) -> list[Place]:
     """Return where to try the policy of the whole API, and that of each path in CORS_PATHS.
 
-    What a proxy strips from the start of a path is kept.
+    What a proxy strips from the start of a path is kept. Raises NoPolicy.
     """
-    whole = policy_of(app)
     base = public_base(app, url)
     path = urlsplit(url).path.removeprefix(base)
-    if path in ("", "/") and whole.for_path(HEALTH) is whole:
-        # Where the API has a route, its answer differs from a proxy's 404.
-        path = HEALTH if app.url_map.bind("").test(HEALTH, "GET") else path
-    found = {path: whole.for_path(path)}
-    for own, policy in whole.paths.items():
-        found.setdefault(quote(own), policy)
+    policy = policy_for(app, path)
+    if path in ("", "/"):
+        rules = [rule for rule in app.url_map.iter_rules() if not rule.arguments]
+        simple = [rule.rule for rule in rules if "GET" in (rule.methods or ())]
+        if HEALTH in simple and policy_for(app, HEALTH) == policy:
+            path = HEALTH  # where the API has a route, its answer differs from a proxy's 404
+        elif policy is None:
+            path = next((one for one in simple if policy_for(app, one)), path)
+    policy = policy_for(app, path) or policy_of(app)  # which says why there is none
+    found = {path: policy}
+    if type(policy) is Policy:
+        for own, its_policy in policy_of(app).paths.items():
+            found.setdefault(quote(own), its_policy)
     return [Place(at(url, f"{base}{path}"), policy, send) for path, policy in found.items()]
 
 
@@ -270,12 +287,19 @@ def public_base(app: "Flask", url: str) -> str:
     path = urlsplit(url).path.rstrip("/")
     routes = app.url_map.bind("")
     paths = getattr(app.extensions.get("cors_policy"), "paths", {})
-    starts = [match.start() for match in re.finditer("/", path)]
-    for start in starts:
+    for start in (match.start() for match in re.finditer("/", path)):
         own = unquote(path[start:])
         if routes.allowed_methods(own) or longest_prefix(paths, own) is not None:
             return path[:start]
     return path
+
+
+def in_app(app: Any, url: str) -> str:
+    """Return a URL as the app sees it behind a proxy that strips the start of its path."""
+    parts = urlsplit(url)
+    base = public_base(app, url) if hasattr(app, "url_map") else ""
+    own = parts.path.removeprefix(base)
+    return parts._replace(path=own).geturl() if own.strip("/") else url
 
 
 def other_steps(place: Place) -> Iterator[Step]:
@@ -304,8 +328,10 @@ def steps_without_route(
     url, parts = place.url, urlsplit(place.url)
     above = parts.path.rstrip("/").removesuffix(HEALTH)
     path = f"{above.removeprefix(public_base(app, url))}{NO_ROUTE}"
-    place = Place(at(url, f"{above}{NO_ROUTE}"), policy_for(app, path), place.send)
-    policy = place.policy
+    policy = policy_for(app, path)
+    if policy is None:
+        return
+    place = Place(at(url, f"{above}{NO_ROUTE}"), policy, place.send)
     if policy.allows_method("GET"):
         yield Step(url, "path without a route", partial(check_not_found, place))
     routes = app.url_map.bind("")
@@ -319,7 +345,6 @@ def steps_without_route(
         large = replace(place, send=sender(body, timeout))
         check = partial(check_large_body, large, uploads[0])
         yield Step(url, f"body of {len(body)} bytes", check)
-    yield from plain_http_steps(replace(place, url=url))
 
 
 def as_text(

@@ -1,6 +1,7 @@
 """What is tried at a deployed API, one row of a table each, what to fix, and who is to blame.
 
 No trial changes data: it sends preflights, GETs, and a POST only to a path without a route.
+What is said of each fault is in servers.toml.
 """
 
 import re
@@ -30,7 +31,7 @@ from .browser import (
     preflight_headers,
     redirect_location,
 )
-from .causes import METHODS, lost_origin, refusal, refusal_in
+from .causes import METHODS, STRANGER, lost_cookies, lost_origin, refusal, refusal_in
 from .origins import (
     is_for_development,
     is_loopback,
@@ -43,9 +44,6 @@ from .origins import (
 )
 from .policies import SAFE_METHODS, Policy
 from .senders import Unreachable, known
-
-# An origin that no page can have (RFC 6761, section 6.4).
-STRANGER = "https://probe.invalid"
 
 KEPT = re.compile(r'(?:public|(?:max-age|s-maxage)="?0*[1-9][0-9]*"?)\Z')
 
@@ -69,6 +67,17 @@ CHROMIUM_MAX_AGE = 7200
 
 class Note(str):
     """What is worth knowing, and no fault: nothing fails by it."""
+
+
+def say(name: str, /, **values: object) -> str:
+    text: str = known()["texts"][name]
+    return text.format(**values)
+
+
+def what_to_do(status: int, *tables: str, otherwise: str = "") -> str:
+    """Return what a status means by the first table that has it."""
+    found = [known()[table].get(str(status)) for table in tables]
+    return next(filter(None, found), otherwise)
 
 
 @dataclass(frozen=True)
@@ -100,8 +109,8 @@ class Place:
         """One origin that is allowed."""
         return sample([*self.pages, *self.policy.origins][0])
 
-    def request(self, page: str, method: str = "GET") -> PageRequest:
-        """Return a request with all headers that the policy allows, to be preflighted."""
+    def request(self, page: str, method: str) -> PageRequest:
+        """Return a request with all headers that the policy allows."""
         names = [UNLISTED_HEADER if name == "*" else name for name in self.policy.allow_headers]
         headers = tuple((name, "1") for name in names)
         credentials = self.policy.supports_credentials
@@ -146,41 +155,41 @@ def check_origin(place: Place, origin: str) -> Found:
     if place.is_stated or policy.allows_method("GET"):
         request, outcome = place.get(page)
         if not is_needed and is_refused(outcome):
-            return NOT_NEEDED, faults
-        if not outcome.allowed and not policy.allows_method("GET") and no_get(outcome):
+            return NOT_NEEDED, []
+        if not outcome.allowed and not policy.allows_method("GET") and takes_no_get(outcome):
             done.append(f"{UNKNOWN} more than of the preflight: GET {outcome.response.status}")
         else:
             faults += request_faults(place, request, outcome)
             failed = not outcome.allowed or outcome.response.status >= 500
             if failed and not (place.is_stated and outcome.exchanges):
                 return BLOCKED, faults
-            done.append("blocked" if failed else f"GET {outcome.response.status}")
+            done.append(BLOCKED if failed else f"GET {outcome.response.status}")
     requests = [place.request(page, method) for method in policy.methods]
     asked = [request for request in requests if preflight_headers(request) is not None]
     blocked = []
     for request in asked:
         outcome = place.preflight(request)
         if not is_needed and is_refused(outcome):
-            return NOT_NEEDED, faults
+            return NOT_NEEDED, []
         if outcome.allowed:
             faults += preflight_faults(place, outcome.response)
         else:
             blocked.append(request.method)
             faults.append(place.blame(request, outcome))
     if place.is_stated and (unsent := [one for one in policy.methods if one not in SAFE_METHODS]):
-        faults.append(Note(f"{' and '.join(unsent)} may change data and was not sent"))
+        faults.append(Note(say("unsent", methods=" and ".join(unsent))))
     if asked and len(blocked) == len(asked):
         return ", ".join([*done, "no preflight"]) if done else BLOCKED, faults
-    passed = len(asked) - len(blocked)
-    if passed:
+    if passed := len(asked) - len(blocked):
         done.append(f"{passed} preflight{'' if passed == 1 else 's'}")
     done += [f"not {', '.join(blocked)}"] if blocked else []
     return ", ".join(done), faults
 
 
-def no_get(outcome: Outcome) -> bool:
-    """Return whether a path takes no GET, which says nothing of other methods."""
-    return bool(outcome.exchanges) and outcome.response.status in (404, 405)
+def takes_no_get(outcome: Outcome) -> bool:
+    """Return whether a path takes no GET, so that a GET says nothing of another method."""
+    is_last = outcome.exchanges and not outcome.verdict.during_preflight
+    return bool(is_last) and outcome.response.status in (404, 405)
 
 
 def is_refused(outcome: Outcome) -> bool:
@@ -189,69 +198,46 @@ def is_refused(outcome: Outcome) -> bool:
     return blocked and is_from_api(outcome.response)
 
 
-def request_faults(place: Place, request: PageRequest, outcome: Outcome) -> list[str]:
-    """Return what is wrong with the response to an allowed page's GET."""
+def request_faults(place: Place, request: PageRequest, outcome: Outcome) -> Iterator[str]:
+    """Yield what is wrong with the response to an allowed page's GET."""
     policy = place.policy
     if not outcome.allowed:
-        return [place.blame(request, outcome)]
+        yield place.blame(request, outcome)
+        return
     last, response = outcome.exchanges[-1], outcome.response
     if refusal(last, policy) is not None:
-        return [contradiction(outcome)]
-    if response.status >= 500:
-        fault = known()["proxies"].get(str(response.status), "see the API's log")
-        return [f"the answer is {response.status}: {fault}"]
-    faults = [*credentials_faults(place, response)]
-    exposed = list_of_tokens(response.get("access-control-expose-headers")) or []
-    readable = {name.lower() for name in exposed}
-    if missing := [name for name in policy.expose_headers if name.lower() not in readable]:
-        faults.append(
-            f"pages cannot read {', '.join(missing)}, which the policy here exposes: have the proxy"
-            " keep Access-Control-Expose-Headers, or deploy this version"
-        )
-    if policy.supports_credentials:
-        faults += cookie_faults(request.origin, last.url, response)
-    return faults
+        yield contradiction(outcome)
+    elif response.status >= 500:
+        fault = what_to_do(response.status, "proxies", otherwise="see the API's log")
+        yield say("error", status=response.status, fault=fault)
+    else:
+        yield from credentials_faults(place, response)
+        exposed = list_of_tokens(response.get("access-control-expose-headers")) or []
+        readable = {name.lower() for name in exposed}
+        if missing := [name for name in policy.expose_headers if name.lower() not in readable]:
+            yield say("unexposed", names=", ".join(missing))
+        if policy.supports_credentials:
+            for cookie in cookies(response):
+                is_right = all(one in cookie.lower() for one in ("secure", "none", "partitioned"))
+                for lost in lost_cookies(request, last.url, [cookie]):
+                    yield Note(lost) if is_right else lost
+
+
+def cookies(response: Response) -> list[str]:
+    return [value for name, value in response.headers if name.lower() == "set-cookie"]
 
 
 def preflight_faults(place: Place, response: Response) -> Iterator[str]:
     yield from credentials_faults(place, response)
-    max_age = response.get("access-control-max-age")
-    if place.is_ours and max_age != str(max(place.policy.max_age, 0)):
-        yield (
-            f"browsers may keep a preflight for {max_age or 5} s, by the policy here for"
-            f" {place.policy.max_age} s: have the proxy keep Access-Control-Max-Age, or deploy this"
-            " version"
-        )
+    found, here = response.get("access-control-max-age"), place.policy.max_age
+    if place.is_ours and found != str(max(here, 0)):
+        yield say("max_age", found=found or 5, here=here)
 
 
 def credentials_faults(place: Place, response: Response) -> Iterator[str]:
     allows = response.get("access-control-allow-credentials") == "true"
     if allows and not place.is_stated and not place.policy.supports_credentials:
-        yield (
-            "Access-Control-Allow-Credentials is true, which the policy here does not allow: remove"
-            " it from the proxy, or deploy this version"
-        )
-
-
-def cookie_faults(page: str, url: str, response: Response) -> Iterator[str]:
-    """Yield which attributes keep browsers from sending a cookie, or make them send it too far."""
-    is_other_site = site(page) != site(url)
-    for name, value in response.headers:
-        if name.lower() != "set-cookie":
-            continue
-        cookie, *attributes = (part.strip() for part in value.split(";"))
-        given = {attribute.replace(" ", "").lower() for attribute in attributes}
-        needed = ["Secure"] if urlsplit(url).scheme == "https" else []
-        if is_other_site:
-            needed += ["SameSite=None", "Partitioned"]
-        elif not any(one.startswith("samesite=") for one in given):
-            needed.append("SameSite=Lax")
-        if lacking := [one for one in needed if one.lower() not in given]:
-            why = "a page on another site needs" if is_other_site else "browsers differ without"
-            yield (
-                f"the cookie {cookie.partition('=')[0]} lacks {'; '.join(lacking)}, which {why}:"
-                " have the API set it (app/settings.py), and the proxy keep it"
-            )
+        yield say("credentials")
 
 
 def check_caches(place: Place) -> Found:
@@ -259,34 +245,28 @@ def check_caches(place: Place) -> Found:
 
     An image or a link asks without an Origin. Only what differs by the origin needs Vary.
     """
-    origins = [(("Origin", origin),) for origin in (place.page, STRANGER)]
-    asked = [place.exchange("GET", origin).response for origin in origins]
-    asked.append(place.send("GET", place.url, ()))
-    faults = list(cache_faults(*asked))
-    varying = ", Vary: Origin" if varies(asked[-1]) else ""
-    return f"GET {asked[-1].status}{varying}", faults
+    own, theirs = (
+        place.exchange("GET", (("Origin", origin),)).response for origin in (place.page, STRANGER)
+    )
+    without = place.send("GET", place.url, ())
+    varying = ", Vary: Origin" if varies(without) else ""
+    return f"GET {without.status}{varying}", list(cache_faults(own, theirs, without))
 
 
-def cache_faults(
-    own: Response, strangers: Response, without: Response | None = None
-) -> Iterator[str]:
+def cache_faults(own: Response, theirs: Response, without: Response | None = None) -> Iterator[str]:
     """Yield a fault if a response lacks Vary, though it depends on the origin.
 
     The responses are to an allowed page, to a page on another origin and to no page.
     """
-    responses = [own, strangers, *([without] if without else [])]
+    responses = [own, theirs, *([without] if without else [])]
     allowed = [response.get("access-control-allow-origin") for response in responses]
     lacking = [one for one in responses if one.status < 400 and not varies(one)]
-    if len(set(allowed)) == 1 or not lacking:
+    if len({*allowed}) == 1 or not lacking:
         return
     kept = next(filter(None, map(kept_by_caches, lacking)), None)
-    fault = (
-        f"the response lacks Vary: Origin{f', and caches keep it ({kept})' if kept else ''}: a"
-        " cache may give one page's copy to a page on another origin, whose browser then"
-        " blocks it: have the proxy keep the API's Vary, or the API send it"
-    )
-    # As flask-cors does for one constant origin.
-    is_constant = allowed[0] == allowed[-1] and allowed[1] is None and without is not None
+    fault = say("no_vary", kept=f", and caches keep it ({kept})" if kept else "")
+    # As flask-cors does for one constant origin, and its owner cannot change.
+    is_constant = without is not None and allowed[0] == allowed[2] and allowed[1] is None
     yield Note(fault) if is_constant else fault
 
 
@@ -307,21 +287,14 @@ def varies(response: Response) -> bool:
 def check_unlisted(place: Place) -> Found:
     """Try what the policy does not allow: other methods, and another header."""
     policy, page = place.policy, place.page
-    tried = {
-        method: place.request(page, method)
-        for method in METHODS
-        if not policy.allows_method(method)
-    }
+    unlisted = [method for method in METHODS if not policy.allows_method(method)]
+    tried = {method: place.request(page, method) for method in unlisted}
     if "*" not in policy.allow_headers:
         request = place.request(page, policy.methods[0])
         headers = (*request.headers, (UNLISTED_HEADER, "1"))
         tried["other headers"] = replace(request, headers=headers)
     allowed = [what for what, request in tried.items() if place.preflight(request).allowed]
-    faults = [
-        f"the deployed API allows {what}, which the policy here does not: deploy this version, and"
-        " leave CORS to the API"
-        for what in allowed
-    ]
+    faults = [say("differs", what=what) for what in allowed]
     return f"allowed: {', '.join(allowed)}" if allowed else "refused", faults
 
 
@@ -359,65 +332,44 @@ def strangers(place: Place) -> list[str]:
     own = http_origin(place.url)
     found = [STRANGER, "null"]
     for page in map(sample, [*exact[:1], *wildcards[:1]]):
-        found += [
-            one
-            for one in lookalikes(page)
-            if (place.is_ours or is_foreign(one, page)) and http_origin(one) != own
-        ]
+        alike = [one for one in lookalikes(page) if http_origin(one) != own]
+        found += [one for one in alike if place.is_ours or is_foreign(one, page)]
     return [one for one in dict.fromkeys(found) if not (place.is_ours and place.policy.allows(one))]
 
 
 def check_strangers(place: Place, others: list[str]) -> Found:
     """Try a GET and a preflight from each origin."""
-    allowed: list[str] = []
+    allowed: dict[str, None] = {}
     faults: list[str] = []
+    is_meant = place.is_stated or place.policy.allows(STRANGER)
     for origin in others:
         preflight = preflight_headers(place.request(origin, place.policy.methods[0]))
-        tried = [("GET", (("Origin", origin),)), ("OPTIONS", preflight)]
-        for method, headers in tried:
-            if headers is None:
-                continue
-            response = place.exchange(method, headers).response
+        sent = [place.exchange("GET", (("Origin", origin),))]
+        sent += [place.exchange("OPTIONS", preflight)] if preflight else []
+        for response in (one.response for one in sent):
             if response.get("access-control-allow-origin") in (origin, "*"):
-                allowed.append(origin)
+                allowed[origin] = None
                 if origin == STRANGER:
-                    is_meant = place.is_stated or place.policy.allows(STRANGER)
                     faults += stranger_faults(None if is_meant else place.policy, response)
-    allowed = list(dict.fromkeys(allowed))
-    if STRANGER in allowed and not place.is_ours:
-        faults = faults or [Note("every page may read what a GET returns: right for public data")]
+    if STRANGER in allowed and is_meant:
+        faults = faults or [Note(say("public"))]
     elif allowed and not faults:
         names = [f"{one} (any site can send it)" if one == "null" else one for one in allowed]
-        faults.append(
-            f"the deployed API allows {', '.join(names)}, which the policy here does not: compare"
-            " whole origins in the proxy, or leave CORS to the API, and deploy this version"
-            if place.is_ours
-            else f"any site can have an origin that the server allows, {', '.join(names)}: compare"
-            " whole origins, or end the pattern with $ and write \\. for each dot; never allow null"
-        )
+        text = "lookalikes" if place.is_ours else "lookalikes_of_server"
+        faults.append(say(text, names=", ".join(names)))
     return f"{len(allowed)} allowed" if allowed else "refused", faults
 
 
 def stranger_faults(policy: Policy | None, response: Response) -> Iterator[str]:
-    """Yield what the response to an unknown page reveals."""
+    """Yield what the response to an unknown page reveals; without a policy, all may be meant."""
     allowed = response.get("access-control-allow-origin")
     credentials = response.get("access-control-allow-credentials") == "true"
     if allowed == STRANGER and credentials:
-        yield (
-            f"every site can act as your logged-in users: the API allows {STRANGER} too, with"
-            " credentials: remove $http_origin or the like from the proxy, and list the origins"
-        )
+        yield say("acts", origin=STRANGER)
     elif allowed in (STRANGER, "*") and policy and not policy.is_public:
-        yield (
-            "every site can read the responses, which the policy here does not allow: the API"
-            f" allows {STRANGER} too: leave CORS to the API"
-        )
+        yield say("reads", origin=STRANGER)
     if allowed == "*" and credentials:
-        text = (
-            "Access-Control-Allow-Credentials: true has no effect with Access-Control-Allow-Origin:"
-            " *, which browsers reject for requests with credentials: list the origins, or remove"
-            " the header"
-        )
+        text = say("star_with_credentials")
         yield text if policy else Note(text)
 
 
@@ -433,31 +385,20 @@ def check_refusal(place: Place) -> Found:
     """Try whether what a stranger sends is refused before the app looks for a route."""
     sent = place.exchange("POST", (("Origin", STRANGER),))
     status = sent.response.status
-    result = f"POST {status}"
     if refusal_in(sent.response) is not None:
-        return f"{result}, refused", []
+        return f"POST {status}, refused", []
     if is_from_api(sent.response) and status < 500 and status not in REDIRECTS:
-        fault = (
-            f"the API answers a stranger's POST with {status}, not 403, so every site"
-            " can make it act: remove CORS_PROTECTION from the deployment, or deploy this version"
-        )
-        return result, [fault]
+        return f"POST {status}", [say("unprotected", status=status)]
     outcome = Outcome(Verdict(Block.NO_ALLOW_ORIGIN), (sent,))
-    return result, [place.blame(PageRequest(STRANGER, "POST"), outcome)]
+    return f"POST {status}", [place.blame(PageRequest(STRANGER, "POST"), outcome)]
 
 
 def check_own_page(place: Place) -> Found:
     """Try what a page of the API's own origin sends where a browser adds no Sec-Fetch-Site."""
     parts = urlsplit(place.url)
     response = place.send("POST", place.url, (("Origin", f"{parts.scheme}://{parts.netloc}"),))
-    result = f"POST {response.status}"
-    if refusal_in(response) is None:
-        return result, []
-    fault = (
-        "the API takes its own pages for strangers, because the proxy hides the host: have it pass"
-        " the host on, with its port (nginx: proxy_set_header Host $http_host)"
-    )
-    return result, [fault]
+    faults = [] if refusal_in(response) is None else [say("no_host")]
+    return f"POST {response.status}", faults
 
 
 def check_large_body(place: Place, method: str) -> Found:
@@ -469,7 +410,7 @@ def check_large_body(place: Place, method: str) -> Found:
     if not outcome.allowed:
         return result, [place.blame(request, outcome)]
     if sent.response.status != 413:
-        return result, ["nothing rejects a body of this size: correct --body-limit"]
+        return result, [say("no_limit")]
     return f"{result}, readable", []
 
 
@@ -482,11 +423,7 @@ def check_plain_http(url: str, send: Send) -> Found:
     location = redirect_location(response)
     if location is not None and urljoin(url, location).startswith("https:"):
         return f"GET {response.status}, to https", []
-    fault = (
-        f"{url} answers over plain http, where anyone on the network can read and change it:"
-        " redirect it to https (nginx: return 308 https://$host$request_uri)"
-    )
-    return f"GET {response.status}", [fault]
+    return f"GET {response.status}", [say("plain_http", url=url)]
 
 
 def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | None = None) -> str:
@@ -497,9 +434,12 @@ def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | No
     """
     who = "something in front of the API" if is_ours else "the server"
     if not outcome.exchanges:
-        return f"have the page call https{outcome.verdict.found.removeprefix('http')}"
-    if fault := redirect_fault(outcome, who) or doubled(outcome):
+        return say("mixed", rest=outcome.verdict.found.removeprefix("http"))
+    if fault := redirect_fault(outcome, who):
         return fault
+    for name in ("Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"):
+        if len(list_items(outcome.response.get(name.lower()))) > 1:
+            return say("doubled", name=name)
     if is_ours and is_from_proxy(outcome) and not (local and outcome.response.status < 300):
         return foreign(outcome, who)
     if lost := lost_origin(request, outcome):
@@ -507,58 +447,35 @@ def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | No
     return local or (contradiction(outcome) if is_ours else fault_of_server(request, outcome))
 
 
-def doubled(outcome: Outcome) -> str | None:
-    """Return what to do about a header that may come only once, None if each does."""
-    response = outcome.response
-    for name in ("Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"):
-        if len(list_items(response.get(name.lower()))) > 1:
-            return (
-                f"the API sends {name}, and a proxy adds its own: remove it from"
-                " the proxy (nginx: add_header), and leave CORS to the API"
-            )
-    return None
-
-
 def redirect_fault(outcome: Outcome, who: str) -> str | None:
     """Return what to do about a redirect that gets the request blocked, None if none does."""
-    block, found = outcome.verdict.block, outcome.verdict.found
-    last = outcome.exchanges[-1]
-    if block is Block.TOO_MANY_REDIRECTS:
-        return "the redirects form a loop: end it, in the proxy or in the API"
-    if block is Block.REDIRECT_URL:
-        return f"no cross-origin request may go to {shown(found)}: correct the Location header"
-    if block is Block.MIXED_CONTENT:
-        return redirected(last.url, found, False, who)
-    preflight = outcome.verdict.during_preflight
-    location = redirect_location(last.response)
-    if location is None or (is_from_api(last.response) and not preflight):
+    verdict, last = outcome.verdict, outcome.exchanges[-1]
+    if verdict.block is Block.TOO_MANY_REDIRECTS:
+        return say("loop")
+    if verdict.block is Block.REDIRECT_URL:
+        return say("bad_location", target=shown(verdict.found))
+    location, preflight = redirect_location(last.response), verdict.during_preflight
+    if verdict.block is Block.MIXED_CONTENT:
+        location = verdict.found
+    elif location is None or (is_from_api(last.response) and not preflight):
         return None
-    return redirected(last.url, urljoin(last.url, location), preflight, who)
-
-
-def redirected(url: str, target: str, preflight: bool, who: str) -> str:
-    """Return what to do about a redirect that browsers do not follow."""
-    here, there = urlsplit(url), urlsplit(target)
-    if target == url:
-        return f"{url} redirects to itself: end that, in the proxy or in the API"
+    target = urljoin(last.url, location)
+    here, there = urlsplit(last.url), urlsplit(target)
+    said = {"url": last.url, "target": shown(target), "who": who}
+    if target == last.url:
+        return say("to_itself", **said)
     if (here.scheme, there.scheme) == ("https", "http"):
-        return (
-            f"{url} redirects to {shown(target)}, because the API takes the request for plain http:"
-            " have the proxy send X-Forwarded-Proto, and the API trust it (werkzeug's ProxyFix)"
-        )
+        return say("to_http", **said)
     if (here.scheme, there.scheme) == ("http", "https"):
-        what = "to https"
+        where = "to https"
     elif here.netloc != there.netloc:
-        what = "to another host"
+        where = "to another host"
     elif here.path.rstrip("/") == there.path.rstrip("/"):
-        what = "for the slash at the end"
+        where = "for the slash at the end"
     else:
-        return (
-            f"{who} redirects to {shown(target)}, perhaps for a login: have it"
-            f" pass {'OPTIONS' if preflight else 'this path'} on to the API"
-        )
+        return say("to_log_in", **said, what="OPTIONS" if preflight else "this path")
     limit = "which browsers do not follow in a preflight" if preflight else "without CORS headers"
-    return f"{who} redirects {what}, {limit}: have the page call {shown(target)}"
+    return say("moved", **said, where=where, limit=limit)
 
 
 def is_from_proxy(outcome: Outcome) -> bool:
@@ -580,70 +497,49 @@ def is_from_api(response: Response) -> bool:
 def foreign(outcome: Outcome, who: str) -> str:
     """Return what to do about a response that is not the API's own."""
     status, preflight = outcome.response.status, outcome.verdict.during_preflight
-    if fault := known()["limits"].get(str(status)):
-        return f"a server answers {status} before the API sees the request: {fault}"
+    if fault := what_to_do(status, "limits"):
+        return say("limit", status=status, fault=fault)
     has_headers = outcome.response.get("access-control-allow-origin") is not None
     without = "" if has_headers else ", without CORS headers"
-    start = f"{who} answers {status}{without}"
+    said = {"who": who, "status": status, "without": without}
     if preflight and (status < 400 or status in (401, 403, 405)):
-        return f"{start}: have it pass OPTIONS on to the API, which answers preflights itself"
+        return say("foreign_preflight", **said)
     if status < 400:
-        return (
-            f"{start}: check that the path leads to the API, and that the proxy keeps its"
-            " Access-Control-Allow-Origin and Vary"
-        )
-    fault = known()["proxies"].get(str(status), "see the proxy's log")
+        return say("foreign_data", **said)
+    fault = what_to_do(status, "proxies", otherwise="see the proxy's log")
     if preflight:
-        return f"{start}: {fault}"
+        return f"{who} answers {status}{without}: {fault}"
     missing = "Access-Control-Allow-Credentials: true" if has_headers else "CORS headers"
-    return f"{start}: {fault}; add {missing} to the proxy's own errors, so that pages can read them"
+    return say("foreign_error", **said, fault=fault, missing=missing)
 
 
 def fault_of_server(request: PageRequest, outcome: Outcome) -> str:
     """Return what to do about an answer of a server whose policy nobody here knows."""
     verdict, response = outcome.verdict, outcome.response
-    status, found, block = response.status, shown(verdict.found), verdict.block
-    assert block is not None
-    if block is Block.OTHER_ALLOW_ORIGIN:
-        age = response.get("age") or "hit" in (response.get("x-cache") or "").lower()
-        if age and not varies(response):
-            return (
-                f"a cache gives every page the copy that it keeps for {found}: have the server send"
-                " Vary: Origin, and empty the cache"
-            )
+    status, found = response.status, shown(verdict.found)
+    if verdict.block is Block.OTHER_ALLOW_ORIGIN:
+        hit = response.get("age") or "hit" in (response.get("x-cache") or "").lower()
+        if hit and not varies(response):
+            return say("cached", found=found)
         close = nearest([verdict.found], "the server", request.origin)
         return f"{shown(request.origin)} is not allowed{close}: allow it, too"
     if verdict.during_preflight and not 200 <= status <= 299:
-        return (
-            f"the preflight is answered with {status}: have OPTIONS answered before any log-in or"
-            " route, with 204 and CORS headers; a browser sends no cookie and no Authorization with"
-            " it"
-        )
+        return say("preflight", status=status)
     if status >= 400:
-        servers, proxies = known()["servers"], known()["proxies"]
-        fault = servers.get(str(status)) or proxies.get(str(status), "see the server's log")
-        return (
-            f"the answer is {status}, which the page cannot read: {fault}; have CORS headers sent"
-            " with errors, too"
-        )
+        fault = what_to_do(status, "servers", "proxies", otherwise="see the server's log")
+        return say("unreadable", status=status, fault=fault)
     where = "in the preflight, " if verdict.during_preflight else ""
+    why = verdict.block.value if verdict.block else "the answer is a refusal"
     named = f" ({found})" if verdict.found else ""
-    return f"allow {shown(request.origin)}: {where}{block.value}{named}"
+    return f"allow {shown(request.origin)}: {where}{why}{named}"
 
 
 def contradiction(outcome: Outcome) -> str:
     """Return what to do if the policy here allows a request and the deployed API does not."""
     verdict, response = outcome.verdict, outcome.response
     if verdict.block is Block.OTHER_ALLOW_ORIGIN and not varies(response):
-        return (
-            f"the response is for {shown(verdict.found)}, without Vary: Origin: a proxy sets"
-            " the header, or a cache gives every page the same copy: leave CORS to the API, keep"
-            " its Vary, and empty the cache"
-        )
-    return (
-        "the policy here allows this, but the deployed API does not: deploy this version with the"
-        " same FLASK_CORS_ variables, and check that no proxy changes the headers"
-    )
+        return say("for_another", found=shown(verdict.found))
+    return say("contradicts")
 
 
 def recipes(policy: Policy, answers: list[Response]) -> dict[str, str]:
@@ -651,9 +547,8 @@ def recipes(policy: Policy, answers: list[Response]) -> dict[str, str]:
 
     `answers` are the server's, one of them for a path that it does not have.
     """
-    seen = "\n".join(
-        f"{name}: {value}" for answer in answers for name, value in answer.headers
-    ) + "".join(f"\n{answer.body.decode(errors='replace')}" for answer in answers)
+    lines = [f"{name}: {value}" for answer in answers for name, value in answer.headers]
+    seen = "\n".join([*lines, *(answer.body.decode(errors="replace") for answer in answers)])
     found = {"Send exactly": filled(known()["exactly"]["recipe"], policy)}
     for name, server in known()["recipes"].items():
         if re.search(server["sign"], seen, re.IGNORECASE | re.MULTILINE):
@@ -691,38 +586,37 @@ def quoted(items: tuple[str, ...]) -> str:
     return ", ".join(f'"{item}"' for item in items)
 
 
+def risk(name: str, /, **values: object) -> str:
+    text: str = known()["risks"][name]
+    return text.format(**values)
+
+
 def risks(policy: Policy, debug: bool, whose: str = "the API's") -> Iterator[str]:
-    """Yield the risks of a policy. `whose` responses go by it."""
+    """Yield what is rarely right in production. `whose` responses go by the policy."""
     if policy.is_public:
-        yield f"every site can read {whose} responses"
+        yield risk("public", whose=whose)
         if unsafe := [method for method in policy.methods if method not in SAFE_METHODS]:
-            yield f"every page may run {', '.join(unsafe)}: no origin is refused"
+            yield risk("acting", methods=", ".join(unsafe))
     for origin in policy.origins:
         yield from origin_risks(policy, origin, debug)
     if not policy.protection:
-        yield (
-            "the protection is off: nothing is refused, so every site can make the API act, by a"
-            " form for example"
-        )
+        yield risk("unprotected")
     if policy.supports_credentials and len(policy.origins) > 10:
-        yield f"{len(policy.origins)} origins can each act as a logged-in user"
+        yield risk("many", number=len(policy.origins))
     if policy.max_age > CHROMIUM_MAX_AGE:
-        yield (
-            f"preflights may be cached for {policy.max_age} s, but Chromium caches them for at most"
-            f" {CHROMIUM_MAX_AGE} s, and Safari for 600 s"
-        )
+        yield risk("max_age", seconds=policy.max_age, most=CHROMIUM_MAX_AGE)
 
 
 def origin_risks(policy: Policy, origin: str, debug: bool) -> Iterator[str]:
     if is_loopback(origin):
         if not debug and is_for_development(origin):
-            yield f"{origin}: fine in development; remove it in production"
+            yield risk("development", origin=origin)
     elif origin.startswith("http://"):
-        yield f"{origin}: anyone on the network can change a page that is sent over plain http"
+        yield risk("plain_http", origin=origin)
     if "*" in split_origin(origin)[1]:
         yield from (f"{origin}: {note}" for note in origin_notes(origin))
         if policy.supports_credentials:
-            yield f"{origin}: any host that matches, even a forgotten one, can act as the user"
+            yield risk("any_host", origin=origin)
 
 
 def cookie_risks(policy: Policy, same_site: str | None) -> Iterator[str]:
@@ -734,11 +628,7 @@ def cookie_risks(policy: Policy, same_site: str | None) -> Iterator[str]:
         if not is_for_development(origin):
             first.setdefault(site(origin), origin)
     if len(first) > 1:
-        yield (
-            f"{' and '.join(first.values())} are on several sites, and the session cookie is sent"
-            " from the API's own only; to send it from all: uvx copier update"
-            " --vcs-ref=:current: --defaults -d frontends_share_site=no"
-        )
+        yield risk("several_sites", origins=" and ".join(first.values()))
 
 
 def risks_of_paths(policy: Policy, debug: bool) -> Iterator[str]:
@@ -746,7 +636,7 @@ def risks_of_paths(policy: Policy, debug: bool) -> Iterator[str]:
     inherited = set(risks(policy, debug, "its"))
     for path, own in policy.paths.items():
         found = risks(own, debug, "its")
-        yield from (f"{path}: {risk}" for risk in found if risk not in inherited)
+        yield from (f"{path}: {one}" for one in found if one not in inherited)
 
 
 def notes(policy: Policy, api: str) -> Iterator[str]:
@@ -755,14 +645,7 @@ def notes(policy: Policy, api: str) -> Iterator[str]:
         if "*" not in origin:
             yield from (f"{origin}: {note}" for note in origin_notes(origin))
     if policy.supports_credentials:
-        yield asking_for_credentials(f"{api}/api/echo")
+        yield risk("ask", url=f"{api}/api/echo")
     for path, own in policy.paths.items():
         if own.supports_credentials and not policy.supports_credentials:
-            yield asking_for_credentials(f"{api}{path}")
-
-
-def asking_for_credentials(url: str) -> str:
-    return (
-        "the frontend has to ask for credentials, each time:"
-        f' fetch("{url}", {{ credentials: "include" }})'
-    )
+            yield risk("ask", url=f"{api}{path}")

@@ -11,15 +11,17 @@ from servers import free_port
 CREDENTIALS = {"FLASK_CORS_SUPPORTS_CREDENTIALS": "true", "FLASK_CORS_ORIGINS": SECURE_PAGE}
 
 GET = ("GET",)
-PUT = ("PUT", "--content-type", "application/json")
+PUT = ("PUT", "--content-type", "application/json", "--send")
 
 
 def test_nothing_to_complain_of(probe: Probe) -> None:
     for fault, page in (("none", PAGE), ("good", SECURE_PAGE)):
-        for options in (GET, PUT, ("DELETE", "--header", "Authorization")):
+        for options in (GET, PUT, ("DELETE", "--header", "Authorization", "--send")):
             result = probe(fault, *options, page=page)
             assert result.exit_code == 0, result
-            assert result.stdout.splitlines()[-1] == "Allowed: the page may read the response."
+            assert result.stdout.splitlines()[-1] == (
+                "Allowed, and the app answers 200: the page may read the response."
+            )
             assert "Warning" not in result.stdout
     assert probe("good", "GET", "--credentials", page=SECURE_PAGE).exit_code == 1
 
@@ -78,6 +80,15 @@ def test_blocked_by_what_stands_before_the_api(
     # The policy is not at fault, and so no change of it is offered.
     assert "copier update" not in result.stdout
     assert result.stderr == ""
+
+
+def test_nothing_that_may_change_data_is_sent_unless_told_to(probe: Probe) -> None:
+    for options, sent in (((), {"OPTIONS", "GET"}), (("--send",), {"OPTIONS", "DELETE"})):
+        before = len(probe.requests)
+        result = probe("none", "DELETE", *options)
+        assert result.exit_code == 0, result
+        assert {request.split()[0] for request in probe.requests[before:]} == sent
+        assert ("The DELETE itself was not sent" in result.stdout) == (options == ())
 
 
 def test_both_headers_are_shown(probe: Probe) -> None:
@@ -322,7 +333,8 @@ def test_headers_and_curl(probe: Probe) -> None:
     curl = ("curl", probe.url("none"), "-X", "PUT", "-H", f"Origin: {PAGE}", "-H")
     result = probe.commands("probe", *curl, "Content-Type: application/json", "--data", "{}")
     assert result.exit_code == 0, result
-    assert f"2. request: PUT {probe.url('none')}" in result.stdout.splitlines()
+    assert "   > Access-Control-Request-Method: PUT" in result.stdout.splitlines()
+    assert f"2. request: GET {probe.url('none')}" in result.stdout.splitlines()  # in its place
     assert "   < 200 OK" in result.stdout.splitlines()
 
 
