@@ -195,6 +195,7 @@ def probe_command(
         lines = [json.dumps([as_data(one)])] if as_json else as_text(one)
         finish(context, lines, one.exit_code)
     progress = sys.stderr.isatty()
+    all_right = "The deployed API keeps the policy here."
     try:
         if origins:
             names = tuple(name for name, _ in headers)
@@ -205,7 +206,6 @@ def probe_command(
             raise click.UsageError("write ORIGIN and METHOD too, or no options of a request")
         else:
             checks = check_deployment(load_app(context), url, timeout, body_limit, progress)
-            all_right = "The deployed API keeps the policy here."
     except Unreachable as error:
         if not as_json:
             raise
@@ -285,7 +285,6 @@ def as_data(one: Explanation) -> dict[str, Any]:
         "url": one.url,
         "origin": one.request.origin,
         "method": one.request.method,
-        "sent": not one.unsent,
         "status": one.status,
         "block": verdict.block and verdict.block.name.lower().replace("_", "-"),
         "preflight": verdict.during_preflight,
