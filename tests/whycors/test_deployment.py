@@ -73,6 +73,29 @@ def test_right_deployment(
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
 
 
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/health/live", "/v1/api/echo"])
+def test_every_path_is_below_what_a_proxy_strips(probe: Probe, path: str) -> None:
+    result, text = check(probe, "below", path=path, **CREDENTIALS)
+    assert result.exit_code == 0, result
+    asked = path if path.endswith(("live", "echo")) else "/v1/health/live"
+    assert [line for line in result.stdout.splitlines() if line.startswith("https")] == [
+        probe.url("below", asked),
+        probe.url("below", "/v1/api/public"),
+    ]
+    assert "ok * GET 404, 1 preflight" in text
+    assert "ok path without a route GET 404, readable" in text
+
+
+def test_one_request_below_what_a_proxy_strips(probe: Probe) -> None:
+    stranger = "https://stranger.example"
+    for path, code in (("/v1/api/public/x", 0), ("/v1/api/echo", 1)):
+        result = probe("below", "GET", page=stranger, path=path, **CREDENTIALS)
+        assert result.exit_code == code, result
+        assert "the policy here does not allow this" not in result.stdout
+        if code:
+            assert result.line("Why:").startswith(f"{stranger} is not allowed")
+
+
 def test_nothing_is_sent_that_changes_data(probe: Probe) -> None:
     before = len(probe.requests)
     check(probe, "none", "--body-limit", "10")
@@ -121,7 +144,7 @@ FIXES = {
 
 def test_every_fault_is_tried() -> None:
     certificates = {"expired", "other-name", "self-signed"}
-    right = {"none", "good", "credentials"}
+    right = {"none", "good", "credentials", "below"}
     by_option = {"small", "no-flags"}
     assert {*FAULTS, *SECURE} == {*FIXES} | certificates | right | by_option
 
