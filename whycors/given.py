@@ -666,7 +666,8 @@ def to_group(
         for _, reason in pairs:
             reason = reason.replace(asked.stranger, "the page's origin")
             if methods:
-                reason = re.sub(rf"^{other.request.method} is ", "the method is ", reason)
+                method = rf"(^|without ){other.request.method}\b"
+                reason = re.sub(method, r"\1the method", reason)
             found.setdefault(reason, []).append(other.request.method)
     (first, _), *also = found.items()
     verdict = "Allowed" if one.allowed else "Refused" if one.outcome.allowed else "Blocked"
@@ -677,10 +678,12 @@ def to_group(
     shortest = [other for other in group if len(reasons(other)) == len(reasons(one))]
     changes = {other.advice.changes for other in shortest if other.advice}
     names_stranger = any(asked.stranger in change.text for found in changes for change in found)
-    if len(changes) > 1 or names_stranger:
-        lines.append(f"To see what to change, add --{'origin' if names_stranger else 'method'}.")
+    if names_stranger:
+        lines.append("To see what to change, add --origin.")
     else:
-        lines += [str(change) for found in changes for change in found]
+        if len(changes) > 1:
+            lines.append(f"If it was {one.request.method} (for others, add --method):")
+        lines += map(str, one.advice.changes if one.advice else ())
     if one.allowed:
         lines += [f"Warning: {text.replace(asked.stranger, 'ORIGIN')}" for text in one.warnings]
     if unknown := [other.request.method for other in others if not other.known]:
@@ -760,7 +763,5 @@ def read_as(convert: Callable[[str], str], hint: str, text: str) -> str:
 
 def only_origin(policy: Policy | None) -> str | None:
     """Return the origin that a policy allows if there is no other."""
-    if policy is None or len(policy.origins) != 1:
-        return None
-    (origin, *others) = policy.origins
-    return None if others or "*" in origin else origin
+    origins = policy.origins if policy else ()
+    return origins[0] if len(origins) == 1 and "*" not in origins[0] else None
