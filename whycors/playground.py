@@ -51,8 +51,8 @@ class Playground(ThreadingHTTPServer):
     def page(self) -> str:
         offered = paths(self.app)
         policy = policy_for(self.app, offered[0])
-        methods = dict.fromkeys((*METHODS, *(policy.methods if policy else ())))
-        data = {"api": self.api, "token": self.token, "paths": offered, "methods": [*methods]}
+        methods = list(dict.fromkeys((*METHODS, *(policy.methods if policy else ()))))
+        data = {"api": self.api, "token": self.token, "paths": offered, "methods": methods}
         html = Path(__file__).with_name("playground.html").read_text(encoding="utf-8")
         as_json = json.dumps(data).replace("<", "\\u003c")
         return html.replace("TOKEN", self.token).replace("DATA", as_json)
@@ -64,8 +64,8 @@ class Playground(ThreadingHTTPServer):
             why = f"nothing listens at {self.api}: start the API, or name it with --api"
             return {"verdict": "No response", "why": why}
         headers = tuple((name, value) for name, value in asked["headers"])
-        given = (asked["method"], headers, asked.get("credentials", False))
-        request = PageRequest(self.origin, *given, body=asked.get("body"))
+        credentials, body = asked.get("credentials", False), asked.get("body")
+        request = PageRequest(self.origin, asked["method"], headers, credentials, body=body)
         try:
             found = explain(self.app, f"{self.api}{asked['path']}", request)
         except click.ClickException as error:
