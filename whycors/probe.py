@@ -263,7 +263,7 @@ def places(app: "Flask", url: str, send: Send) -> list[Place]:
         simple = [rule.rule for rule in rules if "GET" in (rule.methods or ())]
         if HEALTH in simple and policy_for(app, HEALTH) == policy:
             path = HEALTH  # where the API has a route, its answer differs from a proxy's 404
-        elif policy is None:
+        elif type(policy) is not Policy and "/" not in simple:  # only routes answer preflights
             path = next((one for one in simple if policy_for(app, one)), path)
     policy = policy_for(app, path) or policy_of(app)  # which says why there is none
     found = {path: policy}

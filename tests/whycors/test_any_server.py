@@ -1,23 +1,30 @@
 """`whycors probe URL --origin O`: any server, without a policy to compare with."""
 
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
+from click.testing import CliRunner, Result
 from conftest import ROOT, skip
+from flask import Flask
+from flask.cli import ScriptInfo
+from flask_cors import CORS
 from proxied import nginx
 from servers import answers, free_port, running
+from werkzeug.serving import make_server
 
 from whycors.browser import Response
+from whycors.commands import commands
 from whycors.policies import Policy
-from whycors.probe import Check, as_text, check_server, exit_code
 from whycors.trials import recipes
 
 PAGE = "https://app.example.com"
@@ -167,46 +174,61 @@ def somebody() -> Iterator[str]:
         server.shutdown()
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the command says, in one line, with which exit code, and as data."""
+
+    code: int
+    text: str
+    rows: list[dict[str, Any]]
+
+    @property
+    def recipes(self) -> dict[str, str]:
+        return {where: text for row in self.rows for where, text in row["recipes"].items()}
+
+
 def probe(
     url: str,
     *methods: str,
     page: str = PAGE,
     headers: tuple[str, ...] = (),
     credentials: bool = False,
-) -> list[Check]:
-    return check_server(url, (page,), methods, headers, credentials, 5, False)
-
-
-def told(checks: list[Check]) -> str:
-    """Return what is printed, in one line."""
-    return " ".join(" ".join(as_text(checks, "Nothing to fix.")).split())
+) -> Told:
+    options = ["--origin", page, *(["--credentials"] if credentials else [])]
+    options += [word for method in methods for word in ("--method", method)]
+    options += [word for name in headers for word in ("--header", name)]
+    plain, as_json = (
+        CliRunner().invoke(commands, ["probe", url, *options, *more]) for more in ([], ["--json"])
+    )
+    assert plain.exit_code == as_json.exit_code
+    return Told(plain.exit_code, " ".join(plain.stdout.split()), json.loads(as_json.stdout))
 
 
 @pytest.mark.parametrize("fault", SEVEN)
 def test_seven_faults_of_somebody_elses_server_are_named(somebody: str, fault: str) -> None:
-    checks = probe(f"{somebody}/{fault}", "GET", "PUT")
-    assert exit_code(checks) == 1
-    assert SEVEN[fault][1] in told(checks)
+    told = probe(f"{somebody}/{fault}", "GET", "PUT")
+    assert told.code == 1
+    assert SEVEN[fault][1] in told.text
     # None of the other six is.
     others = [name for other, (_, name) in SEVEN.items() if other != fault]
-    assert not [name for name in others if name in told(checks)]
+    assert not [name for name in others if name in told.text]
 
 
 @pytest.mark.parametrize("name", FINE)
 def test_what_only_a_scanner_would_call_a_fault(somebody: str, name: str) -> None:
-    checks = probe(f"{somebody}/{name}", "GET", "PUT")
-    assert exit_code(checks) == 0, checks
-    assert told(checks).endswith("Nothing to fix.")
-    assert ("lacks Vary" in told(checks)) == (name == "flask-cors")
+    told = probe(f"{somebody}/{name}", "GET", "PUT")
+    assert told.code == 0, told
+    assert f"Nothing to fix: a browser lets {PAGE} do this." in told.text
+    assert ("lacks Vary" in told.text) == (name == "flask-cors")
 
 
 @pytest.mark.parametrize("fault", BLOCKED)
 def test_what_keeps_a_page_out_is_named(somebody: str, fault: str) -> None:
     credentials = fault == "two-credentials"
-    checks = probe(f"{somebody}/{fault}", "GET", "PUT", credentials=credentials)
-    assert exit_code(checks) == 1
-    assert BLOCKED[fault][1] in told(checks)
-    assert "in front of" not in told(checks)
+    told = probe(f"{somebody}/{fault}", "GET", "PUT", credentials=credentials)
+    assert told.code == 1
+    assert BLOCKED[fault][1] in told.text
+    assert "in front of" not in told.text
 
 
 def test_nothing_is_sent_that_may_change_data(somebody: str) -> None:
@@ -214,15 +236,14 @@ def test_nothing_is_sent_that_may_change_data(somebody: str) -> None:
     for name in ANSWERS:
         probe(f"{somebody}/{name}", "POST", "PUT", "DELETE", headers=("X-Token",))
     assert {*Somebody.asked} == {"GET", "OPTIONS"}
-    assert "POST and PUT may change data and was not sent" in told(
-        probe(f"{somebody}/right", "POST", "PUT")
-    )
+    told = probe(f"{somebody}/right", "POST", "PUT")
+    assert "POST and PUT may change data and was not sent" in told.text
 
 
 def test_what_only_the_request_itself_would_tell(somebody: str) -> None:
-    checks = probe(f"{somebody}/only-put", "PUT")
-    assert exit_code(checks) == 2
-    assert "cannot say" in checks[0].result
+    told = probe(f"{somebody}/only-put", "PUT")
+    assert told.code == 2
+    assert "cannot say" in told.rows[0]["result"]
 
 
 Served = Callable[[Path, str], AbstractContextManager[str]]
@@ -328,18 +349,18 @@ def test_recipe_makes_a_real_server_right(
 ) -> None:
     asked = {"headers": headers, "credentials": credentials}
     with SERVERS[server](tmp_path, "") as url:
-        checks = probe(url, "GET", "PUT", **asked)
-    assert exit_code(checks) == 1
-    exactly, recipe = checks[0].recipes.values()
-    assert list(checks[0].recipes) == ["Send exactly", f"In {server}"]
+        told = probe(url, "GET", "PUT", **asked)
+    assert told.code == 1
+    assert list(told.recipes) == ["Send exactly", f"In {server}"]
+    exactly, recipe = told.recipes.values()
     assert ("Access-Control-Allow-Credentials: true" in exactly) == credentials
     with SERVERS[server](tmp_path, recipe) as url:
-        checks = probe(url, "GET", "PUT", **asked)
-        assert exit_code(checks) == 0, checks
-        assert not checks[0].recipes
-        assert exit_code(probe(url, "DELETE", **asked)) == 1
-        assert exit_code(probe(url, page="https://evil.example")) == 1
-        assert exit_code(probe(url, credentials=True)) == (0 if credentials else 1)
+        told = probe(url, "GET", "PUT", **asked)
+        assert told.code == 0, told
+        assert not told.recipes
+        assert probe(url, "DELETE", **asked).code == 1
+        assert probe(url, page="https://evil.example").code == 1
+        assert probe(url, credentials=True).code == (0 if credentials else 1)
 
 
 @pytest.mark.parametrize("server", ["Spring", "Flask", "Go", "Apache"])
@@ -360,3 +381,50 @@ def test_recipe_of_other_servers(server: str) -> None:
     for value in (PAGE.replace(".", r"\.") if server == "Apache" else PAGE, "PUT", "X-Token"):
         assert value in recipe
     assert "<" not in recipe
+
+
+def plain_app() -> Flask:
+    """An app of somebody's with flask-cors, which sends no Vary for its one origin."""
+    app = Flask("plain")
+    CORS(app, origins=PAGE, methods=["GET", "PUT"])
+    app.add_url_rule("/items", view_func=list, methods=["GET", "PUT"])
+    return app
+
+
+def loose_app() -> Flask:
+    app = Flask("loose")
+    CORS(app, origins=r"https://app\.example\.com", supports_credentials=True)
+    app.add_url_rule("/items", view_func=list)
+    return app
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.port}"
+    server.shutdown()
+
+
+def keeps(url: str, app: Flask) -> Result:
+    """Compare a server with the policy of an app, as `flask cors probe URL` does."""
+    return CliRunner().invoke(commands, ["probe", url], obj=ScriptInfo(create_app=lambda: app))
+
+
+def test_plain_flask_app_keeps_its_policy_though_it_sends_no_vary() -> None:
+    with served(plain_app()) as url:
+        found = keeps(url, plain_app())
+        assert found.exit_code == 0, found.output
+        assert "Note: the response lacks Vary: Origin" in found.stdout
+        other = plain_app()
+        CORS(other, origins="https://new.example")
+        found = keeps(f"{url}/items", other)
+    assert found.exit_code == 1
+    assert "something in front of the API" not in found.stdout
+
+
+def test_pattern_without_an_end_of_a_plain_flask_app_is_named() -> None:
+    with served(loose_app()) as url:
+        found = keeps(url, loose_app())
+    assert found.exit_code == 1, found.output
+    assert f"allows, {PAGE}.probe.invalid: compare" in " ".join(found.stdout.split())
