@@ -8,6 +8,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, NoReturn
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -27,17 +28,12 @@ from .browser import (
 from .consoles import Said, read
 from .explain import Explanation, as_text, explain, own_url, printable
 from .origins import read_item, read_origin, shown, to_punycode
-from .policies import Policy, policy_for
+from .policies import policy_for
 from .probe import public_base
 
 # What a browser adds to each request, and copies, but a page's code did not set.
-BROWSERS_OWN = (
-    "cache-control",
-    "if-modified-since",
-    "if-none-match",
-    "pragma",
-    "priority",
-    "user-agent",
+BROWSERS_OWN = re.compile(
+    r"(?:cache-control|if-modified-since|if-none-match|pragma|priority|user-agent)\Z", re.IGNORECASE
 )
 
 CURL = re.compile(r"\s*(?:\$ )?curl(?:\.exe)?(?:\s|\Z)")
@@ -155,16 +151,17 @@ def read_curl(words: list[str]) -> Named:
     url = given.url or next(found, None)
     if url is None:
         raise click.UsageError("add the URL to the curl command")
-    headers = [split_header(line) for line in given.headers]
-    content_type = "application/x-www-form-urlencoded"
+    lines = [line.partition(":") for line in given.headers]
+    headers = [(name.strip(), value.strip()) for name, _, value in lines]
+    names = {name.lower(): value for name, value in headers}
+    content_type = "multipart/form-data" if given.form else ""
+    if given.data and not given.as_query:
+        content_type = "application/x-www-form-urlencoded"
     if given.json is not None:
         content_type = "application/json"
         given.data.append(given.json)
-    names = {name.lower(): value for name, value in headers}
-    if given.data and not given.as_query and "content-type" not in names:
+    if content_type and "content-type" not in names:
         headers.append(("Content-Type", content_type))
-    if given.form and "content-type" not in names:
-        headers.append(("Content-Type", "multipart/form-data"))
     if given.user is not None:
         headers.append(("Authorization", f"Basic {b64encode(given.user.encode()).decode()}"))
     body = "&".join(given.data) if given.data else None
@@ -173,7 +170,11 @@ def read_curl(words: list[str]) -> Named:
     posts = body is not None or given.form is not None
     method = given.method or ("HEAD" if given.head else "POST" if posts else "GET")
     is_browsers = "sec-fetch-mode" in names or names.get("user-agent", "").startswith("Mozilla/")
-    headers = [header for header in headers if is_pages(header[0].lower(), is_browsers)]
+    headers = [
+        (name, value)
+        for name, value in headers
+        if not is_forbidden_header(name.lower()) and not (is_browsers and BROWSERS_OWN.match(name))
+    ]
     if method == "OPTIONS" and "access-control-request-method" in names:  # a preflight
         method = names["access-control-request-method"]
         asked = names.get("access-control-request-headers", "").split(",")
@@ -213,16 +214,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise click.UsageError(f"correct the curl command: {message}")
-
-
-def split_header(line: str) -> tuple[str, str]:
-    name, _, value = line.partition(":")
-    return name.strip(), value.strip()
-
-
-def is_pages(name: str, is_browsers: bool) -> bool:
-    """Return whether the code of a page set a header, in lower case, rather than the browser."""
-    return not (is_forbidden_header(name) or (is_browsers and name in BROWSERS_OWN))
 
 
 def write(instead: str, item: str, reason: str) -> click.BadParameter:
@@ -321,36 +312,55 @@ def check_other_origin(url: str, origin: str) -> None:
         )
 
 
-def page_options(command: click.decorators.FC) -> click.decorators.FC:
-    """Add the options for what a page sends. `page_request` takes their values."""
-    for option in (
-        click.option(
-            "--credentials", is_flag=True, help="Send credentials, as credentials: 'include' does."
-        ),
-        click.option("--data", "body", metavar="BODY", help="The body that the page sends."),
-        click.option(
-            "--content-type",
-            metavar="TYPE",
-            type=media_type,
-            help="Content-Type of the body, e.g. application/json.",
-        ),
-        click.option(
-            "--header",
-            "headers",
-            metavar="'NAME: VALUE'",
-            multiple=True,
-            type=page_header,
-            help="A header that the page sets; its name suffices. Can be repeated.",
-        ),
-    ):
-        command = option(command)
-    return command
+def options(*found: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what adds several options to a command."""
+    return lambda command: reduce(lambda added, option: option(added), found, command)
+
+
+# What a page sends: `page_request` takes the values.
+page_options = options(
+    click.option(
+        "--credentials", is_flag=True, help="Send credentials, as credentials: 'include' does."
+    ),
+    click.option("--data", "body", metavar="BODY", help="The body that the page sends."),
+    click.option(
+        "--content-type",
+        metavar="TYPE",
+        type=media_type,
+        help="Content-Type of the body, e.g. application/json.",
+    ),
+    click.option(
+        "--header",
+        "headers",
+        metavar="'NAME: VALUE'",
+        multiple=True,
+        type=page_header,
+        help="A header that the page sets; its name suffices. Can be repeated.",
+    ),
+)
+# What names a page's request: `answers` takes the values.
+request_options = options(
+    page_options,
+    click.option(
+        "--method",
+        metavar="METHOD",
+        type=page_method,
+        help="The method, if TEXT does not name it.",
+    ),
+    click.option(
+        "--origin",
+        metavar="ORIGIN",
+        type=page_origin,
+        help="The page's origin, if TEXT does not name it.",
+    ),
+    click.argument("words", nargs=-1, metavar="[ORIGIN METHOD PATH | TEXT]"),
+)
 
 
 def page_request(
     origin: str,
     method: str,
-    headers: tuple[tuple[str, str], ...],
+    headers: Headers,
     content_type: str | None,
     body: str | None,
     credentials: bool,
@@ -415,28 +425,6 @@ class TakesTexts(TakesCurl):
         return [*page_arguments(named), *origin, f"--method={named.method}", named.url]
 
 
-def request_options(command: click.decorators.FC) -> click.decorators.FC:
-    """Add what names a page's request. `answers` takes the values."""
-    for option in (
-        page_options,
-        click.option(
-            "--method",
-            metavar="METHOD",
-            type=page_method,
-            help="The method, if TEXT does not name it.",
-        ),
-        click.option(
-            "--origin",
-            metavar="ORIGIN",
-            type=page_origin,
-            help="The page's origin, if TEXT does not name it.",
-        ),
-        click.argument("words", nargs=-1, metavar="[ORIGIN METHOD PATH | TEXT]"),
-    ):
-        command = option(command)
-    return command
-
-
 # What a page may ask for by each of them is tried where a text names no method.
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -473,7 +461,7 @@ class Answer:
 class Question:
     """What is known of a page's request: None is what nothing names.
 
-    `options` are those of `page_request`, and `notes` lines to print before the answer.
+    `page` has the other arguments of `page_request`, and `notes` the lines before the answer.
     """
 
     app: Any
@@ -481,7 +469,7 @@ class Question:
     origin: str | None
     method: str | None
     said: Said | None
-    options: dict[str, Any]
+    page: dict[str, Any]
     notes: tuple[str, ...] = ()
 
     @property
@@ -489,19 +477,13 @@ class Question:
         return f"{urlsplit(self.url).scheme}://{STRANGER}"
 
     def explain(self, origin: str, method: str, send: bool = False) -> Explanation:
-        request = page_request(origin, method, **self.options)
+        request = page_request(origin, method, **self.page)
         if self.said and self.said.preflight and preflight_headers(request) is None:
             request = replace(request, preflight=True)
         return explain(self.app, self.url, request, self.said, send)
 
 
-def answers(
-    app: Any,
-    *,
-    words: tuple[str, ...],
-    send: bool = False,
-    **given: Any,
-) -> list[Answer]:
+def answers(app: Any, *, words: tuple[str, ...], send: bool, **given: Any) -> list[Answer]:
     """Return what is to be said of a request, or of each request in a text that was pasted.
 
     `given` has the other values of `request_options`. What nothing names is tried, by requests
@@ -560,7 +542,9 @@ def question(
         url = url.replace(base, "", 1)
         notes.append(f"Read as {url}: the app has this path, so a proxy strips {base}.")
     if said is None:
-        origin = origin or only_origin(policy_for(app, url))
+        policy = policy_for(app, url)
+        if origin is None and policy and len(policy.origins) == 1 and "*" not in policy.origins[0]:
+            origin = policy.origins[0]
         method = method or "GET"  # as fetch(url) does
     else:
         origin, method = origin or said.origin, method or said.method
@@ -572,9 +556,10 @@ def question(
                 "Only the URL was read: paste the error in English to have all of it read."
             )
     if origin:
-        check_other_origin(url, read_as(page_origin, "--origin", origin))
-    options = {"headers": headers, "credentials": credentials, **sent}
-    return Question(app, url, origin, method, said, options, tuple(notes))
+        origin = read_as(page_origin, "--origin", origin)
+        check_other_origin(url, origin)
+    page = {"headers": headers, "credentials": credentials, **sent}
+    return Question(app, url, origin, method, said, page, tuple(notes))
 
 
 def answers_to(asked: Question, send: bool) -> list[Answer]:
@@ -583,7 +568,7 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
         return [to_websocket(asked)]
     if asked.origin and asked.method:
         return [to_known(asked, asked.explain(asked.origin, asked.method, send))]
-    bodiless = BODILESS_METHODS if asked.options["body"] is not None else ()
+    bodiless = BODILESS_METHODS if asked.page["body"] is not None else ()
     methods = [asked.method] if asked.method else [one for one in METHODS if one not in bodiless]
     origins = [asked.origin] if asked.origin else [*likely_origins(asked), asked.stranger]
     tried = [asked.explain(origin, method) for origin in origins for method in methods]
@@ -598,11 +583,11 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
         )
         if found
     )
-    common = set.intersection(*({*causes_of(one)} for one in fitting))
+    shared = set.intersection(*({*causes_of(one)} for one in fitting))
     groups: dict[str, list[Explanation]] = {}
     for one in fitting:
-        cause = next(cause for cause in causes_of(one) if cause in common or not common)
-        groups.setdefault(min(common, default=cause), []).append(one)
+        causes = [cause for cause in causes_of(fitting[0]) if cause in shared] or causes_of(one)
+        groups.setdefault(causes[0], []).append(one)
     differing = [
         name
         for name in ("method", "origin")
@@ -657,24 +642,14 @@ def to_group(
         which = ", whatever the method"
     where = f" from {in_words(origins)}" if origins and asked.stranger not in origins else ""
 
-    # Each reason, by the methods that have it, the cause first.
-    found: dict[str, list[str]] = {}
-    for other in [one, *group]:
-        pairs = sorted(
-            zip(causes_of(other), reasons(other), strict=True), key=lambda pair: pair[0] != cause
-        )
-        for _, reason in pairs:
-            reason = reason.replace(asked.stranger, "the page's origin")
-            if methods:
-                method = rf"(^|without ){other.request.method}\b"
-                reason = re.sub(method, r"\1the method", reason)
-            found.setdefault(reason, []).append(other.request.method)
-    (first, _), *also = found.items()
+    texts = {}
+    for key, text in zip(causes_of(one), reasons(one), strict=True):
+        text = text.replace(asked.stranger, "the page's origin")
+        method = rf"(^|without ){one.request.method}\b"
+        texts[key] = re.sub(method, r"\1the method", text) if methods else text
     verdict = "Allowed" if one.allowed else "Refused" if one.outcome.allowed else "Blocked"
-    lines = [f"{verdict}{where}{which}: {first}"]
-    for reason, its_methods in also:
-        whose = f", for {in_words(its_methods)}" if methods and {*its_methods} != {*methods} else ""
-        lines.append(f"Also{whose}: {reason}")
+    lines = [f"{verdict}{where}{which}: {texts.pop(cause)}"]
+    lines += [f"Also: {text}" for text in texts.values()]
     shortest = [other for other in group if len(reasons(other)) == len(reasons(one))]
     changes = {other.advice.changes for other in shortest if other.advice}
     names_stranger = any(asked.stranger in change.text for found in changes for change in found)
@@ -686,7 +661,8 @@ def to_group(
         lines += map(str, one.advice.changes if one.advice else ())
     if one.allowed:
         lines += [f"Warning: {text.replace(asked.stranger, 'ORIGIN')}" for text in one.warnings]
-    if unknown := [other.request.method for other in others if not other.known]:
+    unknown = [other.request.method for other in others if not other.known]
+    if unknown and not (asked.said and asked.said.preflight):
         lines.append(
             f"Not tried, since it may change data: {in_words(unknown)}. To try it, add"
             f" --method {unknown[0]} --send."
@@ -725,9 +701,8 @@ def likely_origins(asked: Question) -> list[str]:
         named = [sent.response.get("access-control-allow-origin") or "" for sent in exchanges]
     samples = [one.replace(":*", ":3000").replace("*", "app") for one in named]
     own = http_origin(asked.url)
-    return [one for one in samples if read_origin(one) == (one, None) and http_origin(one) != own][
-        :3
-    ]
+    found = [one for one in samples if read_origin(one) == (one, None) and http_origin(one) != own]
+    return found[:3]
 
 
 def fits(one: Explanation, said: Said | None) -> bool:
@@ -742,10 +717,8 @@ def fits(one: Explanation, said: Said | None) -> bool:
     if said.browser == "Chrome" and verdict.during_preflight and not said.preflight:
         return False
     foretold = [text for name, text in one.consoles.items() if said.browser in (name, None)]
-    return said.block in [
-        verdict.block,
-        *(again.block for text in foretold for again in read(text)),
-    ]
+    again = [found.block for text in foretold for found in read(text)]
+    return said.block in (verdict.block, *again)
 
 
 def is_alike(one: Explanation, said: Said | None) -> bool:
@@ -759,9 +732,3 @@ def read_as(convert: Callable[[str], str], hint: str, text: str) -> str:
     except click.BadParameter as error:
         error.param_hint = f"'{hint}'"
         raise
-
-
-def only_origin(policy: Policy | None) -> str | None:
-    """Return the origin that a policy allows if there is no other."""
-    origins = policy.origins if policy else ()
-    return origins[0] if len(origins) == 1 and "*" not in origins[0] else None
