@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 import click
 
-from .browser import Headers
 from .entry import called_as
 from .explain import Explanation, as_text, own_url, printable, report, report_as_text
 from .given import (
@@ -27,7 +26,7 @@ from .given import (
     page_request,
     request_options,
 )
-from .policies import NoPolicy, app_option, in_one_line, load_app, policy_of
+from .policies import app_option, in_one_line, load_app
 from .probe import Check, check_deployment, check_server, exit_code, probe
 from .probe import as_text as checks_as_text
 from .senders import OtherHost, Unreachable
@@ -147,19 +146,17 @@ def explain_command(context: click.Context, /, as_json: bool, **given: Any) -> N
 @click.pass_context
 def probe_command(
     context: click.Context,
+    /,
     url: str,
     page: str | None,
     its_method: str | None,
     origins: tuple[str, ...],
     methods: tuple[str, ...],
-    headers: Headers,
-    content_type: str | None,
-    body: str | None,
-    credentials: bool,
-    send: bool,
     timeout: float,
     body_limit: int | None,
+    send: bool,
     as_json: bool,
+    **sent: Any,
 ) -> None:
     """Check a deployed API as browsers see it, through its proxy, cache and certificate.
 
@@ -190,7 +187,7 @@ def probe_command(
         if body_limit is not None or origins or methods:
             raise click.UsageError("remove ORIGIN and METHOD, or --body-limit, --origin, --method")
         check_other_origin(url, page)
-        request = page_request(page, its_method, headers, content_type, body, credentials)
+        request = page_request(page, its_method, **sent)
         one = probe(app_to_compare_with(context), url, request, timeout, send)
         lines = [json.dumps([as_data(one)])] if as_json else as_text(one)
         finish(context, lines, one.exit_code)
@@ -198,11 +195,12 @@ def probe_command(
     all_right = "The deployed API keeps the policy here."
     try:
         if origins:
-            names = tuple(name for name, _ in headers)
-            names += ("Content-Type",) if content_type else ()
-            checks = check_server(url, origins, methods, names, credentials, timeout, progress)
+            names = [name for name, _ in sent["headers"]]
+            names += ["Content-Type"] if sent["content_type"] else []
+            asked = (origins, methods, tuple(names), sent["credentials"])
+            checks = check_server(url, *asked, timeout, progress)
             all_right = f"Nothing to fix: a browser lets {', '.join(origins)} do this."
-        elif headers or content_type or body or credentials or methods or send:
+        elif any(sent.values()) or methods or send:
             raise click.UsageError("write ORIGIN and METHOD too, or no options of a request")
         else:
             checks = check_deployment(load_app(context), url, timeout, body_limit, progress)
@@ -257,17 +255,14 @@ def playground_command(
 
 
 def app_to_compare_with(context: click.Context) -> Any:
-    """Return the app with the policy here, None where `whycors` is told of none and finds none."""
-    is_named = context.obj is not None
+    """Return the app here, None where `whycors` is told of none and finds none that starts."""
     try:
-        app = load_app(context)
-        policy_of(app)
-    except NoPolicy as error:
-        if is_named:
+        return load_app(context)
+    except click.ClickException as error:
+        if context.obj is not None:
             raise
         click.echo(f"There is no policy here to compare with: {error.message}", err=True)
         return None
-    return app
 
 
 def finish(context: click.Context, lines: Iterable[str], code: int) -> NoReturn:
