@@ -183,7 +183,8 @@ class Trace:
         is_theirs = any(
             closed_over(layer, "flask_cors.extension", "resources") for layer in layers(hook)
         )
-        place = f"CORS(app), {place_of_call(self.app)}" if is_theirs else place_of(hook)
+        call = ", ".join(filter(None, ("CORS(app)", place_of_call(self.app))))
+        place = call if is_theirs else place_of(hook)
 
         def run(response: Any) -> Any:
             before = response.headers.copy()
@@ -433,8 +434,8 @@ def preflight_cause(
         instead = (pass_on,) if helps(last.url) else ()
         trace.without = ""
         return Cause(
-            f"a check runs before CORS: {place}: it answers the preflight with {status}, and a"
-            " browser sends no credentials with a preflight",
+            f"a check runs before CORS: {place}. It answers the preflight with {status}, but browsers"
+            " send no credentials with one",
             instead=instead,
         )
     if (location := redirect_location(last.response)) is not None:
@@ -464,7 +465,7 @@ def doubled(request: PageRequest, outcome: Outcome, trace: Trace, send: Send) ->
         by = f", by {places[0]}" if places else ""
         return Cause(f"Access-Control-Allow-Origin is added more than once{by}: {value}. Keep one")
     reason = f"Access-Control-Allow-Origin is added by {' and by '.join(places)}: {value}"
-    for place in places:
+    for place in sorted(places, key=lambda place: place.startswith("CORS(")):
         trace.without = place
         with suppress(Unsent):
             if fetch(outcome.exchanges[0].url, request, send).allowed:
@@ -526,11 +527,11 @@ def misplaced(app: Any, request: PageRequest, path: str) -> Cause | None:
     module = sys.modules.get(getattr(view, "__module__", ""))
     named = getattr(module, getattr(view, "__name__", ""), None)
     for function, wrong, right in (
-        (view, "below a decorator that answers first", "first below @app.route"),
+        (view, "below a decorator that answers first", "as the first below @app.route"),
         (named, "above @app.route, which registers the view without it", "below @app.route"),
     ):
         for option in options_of(app, function, request.method):
-            change = Change(f"To allow it, {right} of {option.place}", str(option))
+            change = Change(f"To allow it, {right}, at {option.place}", str(option))
             is_right = lets_in(option, request, request.origin)
             reason = f"@cross_origin at {option.place} is {wrong}"
             return Cause(reason, instead=(change,) if is_right else ())
@@ -612,7 +613,8 @@ def headers_by_hand(request: PageRequest, outcome: Outcome, trace: Trace) -> tup
     changes = []
 
     def mended(method: str, url: str, headers: Headers) -> Response:
-        response = answered.get((method, url), Response(200, ()))
+        # What was not sent gets what code sets for all answers.
+        response = answered.get((method, url), Response(200, outcome.response.headers))
         is_preflight = method == "OPTIONS"
         found = needed(request, response, is_preflight)
         status = 204 if is_preflight and not 200 <= response.status <= 299 else response.status

@@ -227,7 +227,8 @@ def about_answer(
     if response.status in (404, 405) and (route := about_route(app, path_of(url), request.method)):
         yield f"the app answers {response.status}: {route}"
     cookies = [value for name, value in response.headers if name.lower() == "set-cookie"]
-    yield from lost_cookies(request, url, [*cookies, *session_cookie(app, url, request)])
+    cookies += session_cookie(app, url, request)
+    yield from dict.fromkeys(lost_cookies(request, url, cookies))
 
 
 def session_cookie(app: Any, url: str, request: PageRequest) -> list[str]:

@@ -420,8 +420,10 @@ def policy_parts(options: Any) -> dict[str, Any]:
 def options_for(app: Any, path: str, method: str) -> Iterator[FlaskCors]:
     """Yield what flask-cors was told for a path, in the order in which it asks."""
     endpoint = endpoint_of(app, path, method)
-    if endpoint is not None:
-        yield from options_of(app, app.view_functions.get(endpoint), method)
+    decorated = options_of(app, app.view_functions.get(endpoint), method)
+    if (option := next(decorated, None)) is not None:  # flask-cors asks nothing else then
+        yield option
+        return
     blueprints = (endpoint or "").split(".")[:-1]
     owners = [".".join(blueprints[:end]) for end in range(len(blueprints), 0, -1)]
     for owner, function, resources in calls(app, [*owners, None]):
