@@ -1,6 +1,7 @@
 """What a browser does with a deployed API: finds what a proxy, cache or certificate breaks."""
 
 import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import click
 
+from . import trials
 from .browser import (
     REDIRECTS,
     PageRequest,
@@ -25,34 +27,13 @@ from .browser import (
     page_headers,
     preflight_headers,
 )
-from .causes import STRANGER, Advice, advice_here, lost_cookies, refusal
+from .causes import STRANGER, Advice, Change, advice_here, lost_cookies, refusal
+from .entry import called_as
 from .explain import Explanation, local_network
 from .origins import with_metadata
 from .policies import SAFE_METHODS, Policy, longest_prefix, policy_for, policy_of
 from .senders import Unreachable, sender
-from .trials import (
-    BLOCKED,
-    UNKNOWN,
-    Found,
-    Note,
-    Place,
-    blame,
-    cache_faults,
-    check_caches,
-    check_large_body,
-    check_not_found,
-    check_origin,
-    check_own_page,
-    check_plain_http,
-    check_refusal,
-    check_strangers,
-    check_unlisted,
-    cookies,
-    recipes,
-    stranger_faults,
-    strangers,
-    takes_no_get,
-)
+from .trials import BLOCKED, UNKNOWN, Found, Note, Place
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -80,12 +61,13 @@ def probe(
     with. `timeout` is in seconds, for each response. Raises Unreachable.
     """
     over_network = sender(request.body, timeout)
-    unsent = normalize_method(request.method) not in SAFE_METHODS and not send
-    as_page = with_metadata(harmless(over_network) if unsent else over_network, request.origin)
+    as_page = with_metadata(over_network if send else harmless(over_network), request.origin)
     outcome = fetch(url, request, as_page)
-    if unsent:
-        sent = tuple(replace(one, method=harmless_method(one.method)) for one in outcome.exchanges)
-        outcome = replace(outcome, exchanges=sent)
+    is_safe = send or normalize_method(request.method) in SAFE_METHODS
+    unsent = bool(outcome.exchanges) and not is_safe and not outcome.verdict.during_preflight
+    if unsent:  # what was sent, and last what was not
+        sent = [replace(one, method=harmless_method(one.method)) for one in outcome.exchanges]
+        outcome = replace(outcome, exchanges=(*sent, outcome.exchanges[-1]))
     host = urlsplit(url).netloc
     own = [sent.url for sent in outcome.exchanges if urlsplit(sent.url).netloc == host]
     last_url = own[-1] if own else url
@@ -94,12 +76,18 @@ def probe(
     is_ours = type(policy) is Policy
     refused = refusal(outcome.exchanges[-1], policy) if outcome.exchanges else None
     is_allowed = outcome.allowed and refused is None
-    if unsent and not is_ours and not is_allowed and takes_no_get(outcome):
+    if unsent and not is_ours and not is_allowed and trials.takes_no_get(outcome):
         return Explanation(request, url, outcome, None, None, unsent=True, known=False)
     advice = None
     if not is_allowed:
-        reason = blame(request, outcome, is_ours, local.reason if local else None)
-        advice = local if local and local.reason == reason else Advice((reason,))
+        reason = trials.blame(request, outcome, is_ours, local.reason if local else None)
+        command = ["probe", url, "--origin", request.origin, "--method", request.method]
+        more = (
+            ()
+            if policy
+            else (Change("To see what to send", f"{called_as()} {shlex.join(command)}"),)
+        )
+        advice = local if local and local.reason == reason else Advice((reason,), more)
     warnings = []
     is_here = is_loopback_url(url)
     if outcome.allowed and not is_here and (prompt := local_network(request.origin, url)):
@@ -107,10 +95,10 @@ def probe(
     if local is not None and local is not advice:
         warnings.append(f"the policy here does not allow this: {local.reason}")
     if outcome.allowed:
-        warnings += lost_cookies(request, last_url, cookies(outcome.response))
+        warnings += lost_cookies(request, last_url, trials.cookies(outcome.response))
     if outcome.exchanges and (stranger := response_to_stranger(last_url, request, over_network)):
-        warnings += cache_faults(outcome.response, stranger) if outcome.allowed else []
-        warnings += stranger_faults(policy, stranger)
+        warnings += trials.cache_faults(outcome.response, stranger) if outcome.allowed else []
+        warnings += trials.stranger_faults(policy, stranger)
     return Explanation(request, url, outcome, refused, advice, tuple(warnings), unsent=unsent)
 
 
@@ -230,12 +218,12 @@ def check_server(
         where = at(url, f"{urlsplit(url).path.rstrip('/')}{NO_ROUTE}")
         answers = [place.send("GET", one, ()) for one in (url, where)]
         if answers[0].status not in REDIRECTS and answers[0].status < 500:
-            checks[0] = replace(checks[0], recipes=recipes(policy, answers))
+            checks[0] = replace(checks[0], recipes=trials.recipes(policy, answers))
     return checks + run(plain_http_steps(place), "Plain http", show_progress)
 
 
 def origin_step(place: Place, origin: str) -> Step:
-    return Step(place.url, origin, partial(check_origin, place, origin))
+    return Step(place.url, origin, partial(trials.check_origin, place, origin))
 
 
 def run(steps: list[Step], label: str, show_progress: bool) -> list[Check]:
@@ -305,12 +293,12 @@ def in_app(app: Any, url: str) -> str:
 def other_steps(place: Place) -> Iterator[Step]:
     """Yield what is tried beside the origins that are allowed."""
     if not place.is_stated:
-        yield Step(place.url, "other methods and headers", partial(check_unlisted, place))
+        yield Step(place.url, "other methods and headers", partial(trials.check_unlisted, place))
     if not place.policy.is_public:
-        others = strangers(place)
+        others = trials.strangers(place)
         what = f"{len(others)} strangers and look-alikes"
-        yield Step(place.url, what, partial(check_strangers, place, others))
-        yield Step(place.url, "request without an Origin", partial(check_caches, place))
+        yield Step(place.url, what, partial(trials.check_strangers, place, others))
+        yield Step(place.url, "request without an Origin", partial(trials.check_caches, place))
 
 
 def plain_http_steps(place: Place) -> list[Step]:
@@ -318,7 +306,7 @@ def plain_http_steps(place: Place) -> list[Step]:
     if parts.scheme != "https" or parts.port not in (None, 443):
         return []
     plain = parts._replace(scheme="http", netloc=parts.netloc.removesuffix(":443")).geturl()
-    return [Step(place.url, "plain http", partial(check_plain_http, plain, place.send))]
+    return [Step(place.url, "plain http", partial(trials.check_plain_http, plain, place.send))]
 
 
 def steps_without_route(
@@ -333,17 +321,17 @@ def steps_without_route(
         return
     place = Place(at(url, f"{above}{NO_ROUTE}"), policy, place.send)
     if policy.allows_method("GET"):
-        yield Step(url, "path without a route", partial(check_not_found, place))
+        yield Step(url, "path without a route", partial(trials.check_not_found, place))
     routes = app.url_map.bind("")
     if policy.protection and not routes.test(path, "POST"):
         if not policy.is_public:
-            yield Step(url, "a stranger's POST", partial(check_refusal, place))
-        yield Step(url, "a POST of its own pages", partial(check_own_page, place))
+            yield Step(url, "a stranger's POST", partial(trials.check_refusal, place))
+        yield Step(url, "a POST of its own pages", partial(trials.check_own_page, place))
     uploads = [one for one in ("POST", "PUT", "PATCH") if policy.allows_method(one)]
     if body_limit is not None and uploads and not routes.test(path, uploads[0]):
         body = "x" * (body_limit + 1)
         large = replace(place, send=sender(body, timeout))
-        check = partial(check_large_body, large, uploads[0])
+        check = partial(trials.check_large_body, large, uploads[0])
         yield Step(url, f"body of {len(body)} bytes", check)
 
 

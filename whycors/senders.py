@@ -142,36 +142,36 @@ def is_url(location: str, base: str) -> bool:
         return False
 
 
+# What an error is called in servers.toml.
+FAULTS: list[tuple[type[Exception] | tuple[type[Exception], ...], str]] = [
+    ((gaierror, UnicodeError, InvalidURL), "no_name"),
+    (Empty, "slow"),
+    (TimeoutError, "not_accepted"),
+    (ConnectionRefusedError, "refused"),
+    (ssl.SSLError, "no_tls"),
+    (ConnectionError, "closed"),
+    (OSError, "unreachable"),
+    (HTTPException, "no_http"),
+]
+
+
 def network_fault(error: Exception, url: str, timeout: float, accepted: bool) -> str:
     """Return why a request got no response, and what to do.
 
     `accepted` is whether the host accepted the connection.
     """
-    host = urlsplit(url).netloc
-    if isinstance(error, (gaierror, UnicodeError, InvalidURL)):
-        name = shown(urlsplit(url).hostname or "")
-        return f"no host has the name {name}: correct it, or its DNS entry"
-    if isinstance(error, Empty) and accepted:
-        return f"no response within {timeout:g} s: find what is slow, or set a longer --timeout"
-    if isinstance(error, (Empty, TimeoutError)):
-        return (
-            f"{host} did not accept the connection within {timeout:g} s: check the address, the"
-            " port and any firewall"
-        )
-    if isinstance(error, ConnectionRefusedError):
-        return f"nothing listens at {host}: start the API or its proxy, or correct the port"
     if isinstance(error, ssl.SSLCertVerificationError):
         rejected = f"is rejected: {error.verify_message}"
         return f"the certificate {known()['certificates'].get(str(error.verify_code), rejected)}"
-    if isinstance(error, ssl.SSLError):
-        return f"{host} does not speak TLS as browsers do: call it over http://, or set up TLS"
-    if isinstance(error, ConnectionError):
-        return f"{host} closed the connection without a response: see the log of what runs there"
-    if isinstance(error, OSError):
-        return f"{host} cannot be reached ({error}): check the address and the network"
+    fault = next(name for kind, name in FAULTS if isinstance(error, kind))
+    if fault == "slow" and not accepted:
+        fault = "not_accepted"
     if "got more than" in str(error):  # http.client's limits
-        return f"shorten the headers of {host}, or send fewer: {error}"
-    return f"{host} does not speak HTTP: correct the port"
+        fault = "too_much"
+    parts = urlsplit(url)
+    name = shown(parts.hostname or "")
+    text: str = known()["network"][fault]
+    return text.format(host=parts.netloc, name=name, error=error, timeout=f"{timeout:g}")
 
 
 def body(content: str | None, method: str, headers: Headers) -> bytes | None:

@@ -7,7 +7,6 @@ What is said of each fault is in servers.toml.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from urllib.parse import urljoin, urlsplit
 
 from .browser import (
@@ -558,65 +557,54 @@ def recipes(policy: Policy, answers: list[Response]) -> dict[str, str]:
 
 def filled(text: str, policy: Policy) -> str:
     """Return a recipe with a policy's values; servers.toml says how."""
-    values = {
+    quoted = [
+        ", ".join(f'"{item}"' for item in items)
+        for items in (policy.origins, policy.methods, policy.allow_headers)
+    ]
+    values = dict(zip(("origins", "methods", "headers"), quoted, strict=True))
+    values |= {
         "page": policy.origins[0],
-        "origins": quoted(policy.origins),
-        "methods": quoted(policy.methods),
         "method_names": ", ".join(policy.methods),
-        "headers": quoted(policy.allow_headers),
         "header_names": ", ".join(policy.allow_headers),
         "credentials": "true" if policy.supports_credentials else "",
         "Credentials": "True" if policy.supports_credentials else "",
     }
     lines = []
     for line in text.strip().splitlines():
-        each = policy.origins if re.search("<(?:origin|pattern)>", line) else [""]
-        for origin in each:
+        names = re.findall(r"%\((\w+)\)s", line)
+        for origin in policy.origins if {"origin", "pattern"} & {*names} else [""]:
             here = {**values, "origin": origin, "pattern": re.escape(origin)}
-            if all(here[name] for name in re.findall(r"<(\w+)>", line)):
-                lines.append(re.sub(r"<(\w+)>", partial(value_of, here), line))
+            if all(here[name] for name in names):
+                lines.append(line % here)
     return "\n".join(lines)
-
-
-def value_of(values: dict[str, str], name: re.Match[str]) -> str:
-    return values[name[1]]
-
-
-def quoted(items: tuple[str, ...]) -> str:
-    return ", ".join(f'"{item}"' for item in items)
-
-
-def risk(name: str, /, **values: object) -> str:
-    text: str = known()["risks"][name]
-    return text.format(**values)
 
 
 def risks(policy: Policy, debug: bool, whose: str = "the API's") -> Iterator[str]:
     """Yield what is rarely right in production. `whose` responses go by the policy."""
     if policy.is_public:
-        yield risk("public", whose=whose)
+        yield say("risk_public", whose=whose)
         if unsafe := [method for method in policy.methods if method not in SAFE_METHODS]:
-            yield risk("acting", methods=", ".join(unsafe))
+            yield say("risk_acting", methods=", ".join(unsafe))
     for origin in policy.origins:
         yield from origin_risks(policy, origin, debug)
     if not policy.protection:
-        yield risk("unprotected")
+        yield say("risk_unprotected")
     if policy.supports_credentials and len(policy.origins) > 10:
-        yield risk("many", number=len(policy.origins))
+        yield say("risk_many", number=len(policy.origins))
     if policy.max_age > CHROMIUM_MAX_AGE:
-        yield risk("max_age", seconds=policy.max_age, most=CHROMIUM_MAX_AGE)
+        yield say("risk_max_age", seconds=policy.max_age, most=CHROMIUM_MAX_AGE)
 
 
 def origin_risks(policy: Policy, origin: str, debug: bool) -> Iterator[str]:
     if is_loopback(origin):
         if not debug and is_for_development(origin):
-            yield risk("development", origin=origin)
+            yield say("risk_development", origin=origin)
     elif origin.startswith("http://"):
-        yield risk("plain_http", origin=origin)
+        yield say("risk_plain_http", origin=origin)
     if "*" in split_origin(origin)[1]:
         yield from (f"{origin}: {note}" for note in origin_notes(origin))
         if policy.supports_credentials:
-            yield risk("any_host", origin=origin)
+            yield say("risk_any_host", origin=origin)
 
 
 def cookie_risks(policy: Policy, same_site: str | None) -> Iterator[str]:
@@ -628,7 +616,7 @@ def cookie_risks(policy: Policy, same_site: str | None) -> Iterator[str]:
         if not is_for_development(origin):
             first.setdefault(site(origin), origin)
     if len(first) > 1:
-        yield risk("several_sites", origins=" and ".join(first.values()))
+        yield say("risk_several_sites", origins=" and ".join(first.values()))
 
 
 def risks_of_paths(policy: Policy, debug: bool) -> Iterator[str]:
@@ -645,7 +633,7 @@ def notes(policy: Policy, api: str) -> Iterator[str]:
         if "*" not in origin:
             yield from (f"{origin}: {note}" for note in origin_notes(origin))
     if policy.supports_credentials:
-        yield risk("ask", url=f"{api}/api/echo")
+        yield say("risk_ask", url=f"{api}/api/echo")
     for path, own in policy.paths.items():
         if own.supports_credentials and not policy.supports_credentials:
-            yield risk("ask", url=f"{api}{path}")
+            yield say("risk_ask", url=f"{api}{path}")
