@@ -75,6 +75,8 @@ def probe(
     policy = policy_for(app, in_app(app, last_url), request.method) if app else None
     is_ours = type(policy) is Policy
     refused = refusal(outcome.exchanges[-1], policy) if outcome.exchanges else None
+    if unsent and local and policy and is_ours and policy.protection:
+        refused = local.reason  # as the API would, too
     is_allowed = outcome.allowed and refused is None
     if unsent and not is_ours and not is_allowed and trials.takes_no_get(outcome):
         return Explanation(request, url, outcome, None, None, unsent=True, known=False)

@@ -91,6 +91,13 @@ def test_nothing_that_may_change_data_is_sent_unless_told_to(probe: Probe) -> No
         assert ("The DELETE itself was not sent" in result.stdout) == (options == ())
 
 
+def test_what_the_policy_here_refuses_is_not_said_to_be_allowed(probe: Probe) -> None:
+    result = probe("none", "POST", FLASK_CORS_METHODS="GET")
+    assert result.exit_code == 1, result
+    assert result.line("Why:").startswith("POST is not allowed; the policy allows GET")
+    assert "FLASK_CORS_METHODS='GET, POST'" in result.stdout
+
+
 def test_both_headers_are_shown(probe: Probe) -> None:
     shown = probe("second", "GET").stdout.splitlines()
     assert f"   < Access-Control-Allow-Origin: {PAGE}" in shown
