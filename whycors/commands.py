@@ -70,7 +70,7 @@ commands = Tool("cors", help="Explain why a browser blocks a request, and what t
 @app_option
 @json_option
 @click.pass_context
-def show_command(context: click.Context, as_json: bool) -> None:
+def show_command(context: click.Context, **_: bool) -> None:
     """Show the CORS policy in force, and where each value is set.
 
     \b
@@ -79,7 +79,7 @@ def show_command(context: click.Context, as_json: bool) -> None:
       FLASK_CORS_ORIGINS=https://app.example.com flask cors show --json
     """
     found = report(load_app(context))
-    finish(context, [json.dumps(asdict(found))] if as_json else report_as_text(found), 0)
+    finish(context, asdict(found), report_as_text(found), 0)
 
 
 @commands.command("explain", cls=TakesTexts)
@@ -106,13 +106,12 @@ def explain_command(context: click.Context, /, as_json: bool, **given: Any) -> N
       flask cors explain curl http://localhost:8000/api/echo -H 'Origin: http://localhost:5173'
     """
     found = answers(load_app(context), **given)
-    if as_json:
-        more = [{"methods": one.methods, "origins": one.origins} for one in found]
-        data = [as_data(one.explanation) | its for one, its in zip(found, more, strict=True)]
-        click.echo(json.dumps(data))
-    else:
-        click.echo("\n\n".join("\n".join(one.text) for one in found))
-    context.exit(max(one.exit_code for one in found))
+    data = [
+        {**as_data(one.explanation), "methods": one.methods, "origins": one.origins}
+        for one in found
+    ]
+    lines = ["\n\n".join("\n".join(one.text) for one in found)]
+    finish(context, data, lines, max(one.exit_code for one in found))
 
 
 @commands.command("probe", cls=TakesCurl)
@@ -189,8 +188,7 @@ def probe_command(
         check_other_origin(url, page)
         request = page_request(page, its_method, **sent)
         one = probe(app_to_compare_with(context), url, request, timeout, send)
-        lines = [json.dumps([as_data(one)])] if as_json else as_text(one)
-        finish(context, lines, one.exit_code)
+        finish(context, [as_data(one)], as_text(one), one.exit_code)
     progress = sys.stderr.isatty()
     all_right = "The deployed API keeps the policy here."
     try:
@@ -209,9 +207,7 @@ def probe_command(
             raise
         checks = [Check(url, "first request", BLOCKED, [str(error)])]
     lines = map(printable, checks_as_text(checks, all_right))
-    if as_json:
-        lines = [json.dumps([asdict(check) for check in checks])]
-    finish(context, lines, exit_code(checks))
+    finish(context, [asdict(check) for check in checks], lines, exit_code(checks))
 
 
 @commands.command("playground")
@@ -265,8 +261,9 @@ def app_to_compare_with(context: click.Context) -> Any:
         return None
 
 
-def finish(context: click.Context, lines: Iterable[str], code: int) -> NoReturn:
-    for line in lines:
+def finish(context: click.Context, data: Any, lines: Iterable[str], code: int) -> NoReturn:
+    """Print what was found, as JSON where that is asked for, and exit."""
+    for line in [json.dumps(data)] if context.params["as_json"] else lines:
         click.echo(line)
     context.exit(code)
 
