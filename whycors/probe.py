@@ -215,8 +215,11 @@ def check_server(
     policy = Policy(origins, methods or ("GET",), credentials, headers, (), 0, protection=False)
     place = Place(url, policy, sender(None, timeout), is_stated=True)
     first, *others = [origin_step(place, origin) for origin in origins]
-    checks = [first.check(), *run([*others, *other_steps(place)], "All", show_progress)]
-    if any(check.faults for check in checks) and not is_mixed_content(origins[0], url):
+    checks = [first.check()]
+    if is_mixed_content(origins[0], url):
+        return checks
+    checks += run([*others, *other_steps(place)], "All", show_progress)
+    if any(check.faults for check in checks) and "null" not in origins:
         where = at(url, f"{urlsplit(url).path.rstrip('/')}{NO_ROUTE}")
         answers = [place.send("GET", one, ()) for one in (url, where)]
         if answers[0].status not in REDIRECTS and answers[0].status < 500:

@@ -516,6 +516,8 @@ def fault_of_server(request: PageRequest, outcome: Outcome) -> str:
     """Return what to do about an answer of a server whose policy nobody here knows."""
     verdict, response = outcome.verdict, outcome.response
     status, found = response.status, shown(verdict.found)
+    if request.origin == "null":
+        return say("null_page")
     if verdict.block is Block.OTHER_ALLOW_ORIGIN:
         hit = response.get("age") or "hit" in (response.get("x-cache") or "").lower()
         if hit and not varies(response):

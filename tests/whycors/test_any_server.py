@@ -240,6 +240,20 @@ def test_nothing_is_sent_that_may_change_data(somebody: str) -> None:
     assert "POST and PUT may change data and was not sent" in told.text
 
 
+def test_page_that_is_a_file_is_not_to_be_allowed(somebody: str) -> None:
+    told = probe(f"{somebody}/right", page="null")
+    assert told.code == 1
+    assert "serve the page from a server" in told.text
+    assert not told.recipes
+
+
+def test_page_on_https_cannot_call_plain_http() -> None:
+    told = probe("http://api.invalid/x")
+    assert told.code == 1
+    assert "have the page call https://api.invalid/x" in told.text
+    assert len(told.rows) == 1
+
+
 def test_what_only_the_request_itself_would_tell(somebody: str) -> None:
     told = probe(f"{somebody}/only-put", "PUT")
     assert told.code == 2

@@ -243,11 +243,13 @@ def test_https_page_and_plain_http(probe: Probe) -> None:
     ],
 )
 def test_bad_certificate(probe: Probe, fault: str, trusted: bool, message: str) -> None:
-    variables = {} if trusted else {"SSL_CERT_FILE": ""}
+    variables = {"SSL_CERT_FILE": str(probe.authority) if trusted else ""}
     result = probe(fault, "GET", page=SECURE_PAGE, **variables)
-    assert result.exit_code == 1
-    assert result.error.startswith(f"Error: GET {probe.url(fault)}: {message}")
-    assert result.stdout == ""
+    of_any = probe.commands("probe", probe.url(fault), "--origin", SECURE_PAGE, **variables)
+    for one in (result, of_any):
+        assert one.exit_code == 1
+        assert one.error.startswith(f"Error: GET {probe.url(fault)}: {message}")
+        assert one.stdout == ""
 
 
 def test_no_answer(probe: Probe) -> None:
