@@ -192,6 +192,8 @@ def probe_command(
     progress = sys.stderr.isatty()
     all_right = "The deployed API keeps the policy here."
     try:
+        for origin in origins:
+            check_other_origin(url, origin)
         if origins:
             names = [name for name, _ in sent["headers"]]
             names += ["Content-Type"] if sent["content_type"] else []

@@ -54,6 +54,7 @@ from .policies import (
     SAFE_METHODS,
     FlaskCors,
     Policy,
+    all_options,
     as_python,
     matches,
     parts_of,
@@ -472,7 +473,9 @@ class Report:
     notes: list[str]
 
 
-def report(app: "Flask") -> Report:
+def report(app: Any) -> Report:
+    if "cors_policy" not in getattr(app, "extensions", {}):
+        return report_of_options(app)
     policy = policy_of(app)
     used: dict[str, Any] = {f"CORS_{name.upper()}": part for name, part in parts_of(policy).items()}
     used["CORS_PATHS"] = {path: parts_of(own) for path, own in policy.paths.items()}
@@ -494,6 +497,15 @@ def report(app: "Flask") -> Report:
         ],
         list(notes(policy, own_url(app))),
     )
+
+
+def report_of_options(app: Any) -> Report:
+    """Return what flask-cors was told; headers that other code sets are in no setting."""
+    found = list(all_options(app)) if hasattr(app, "view_functions") else []
+    kinds = [Setting(one.call.partition("(")[0], str(one), one.place) for one in found]
+    warnings = [warning for one in found for warning in risks_of_options(one)]
+    nothing = f"no policy can be read here; to see what the app answers: {called_as()} explain"
+    return Report(kinds, {}, warnings, [] if found else [nothing])
 
 
 def other_setting(app: "Flask", name: str) -> Any:

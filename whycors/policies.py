@@ -663,7 +663,9 @@ def wsgi_app(path: str) -> Any:
     """Return what is at an import path if it can be called, as a WSGI application is."""
     module, _, name = path.partition(":")
     sys.path.insert(0, str(Path.cwd()))
-    found = getattr(import_module(module), name or "application", None)
+    found = None
+    with suppress(ModuleNotFoundError):
+        found = getattr(import_module(module), name or "application", None)
     return found if callable(found) else None
 
 

@@ -189,6 +189,31 @@ def test_errors(folder: Path, arguments: list[str], code: int, error: str) -> No
     assert error in json.loads(done.stdout)["error"]
 
 
+def test_show_has_what_flask_cors_was_told(folder: Path) -> None:
+    (folder / "app.py").write_text(
+        "from flask import Flask\n"
+        "from flask_cors import CORS, cross_origin\n\n"
+        "app = Flask(__name__)\n"
+        'CORS(app, origins=[r"https://.*\\.example\\.com"], supports_credentials=True)\n\n\n'
+        '@app.get("/items")\n'
+        "@cross_origin()\n"
+        "def items():\n"
+        "    return {}\n"
+    )
+    done = whycors(folder, "show")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[:4] == [
+        "CORS  (app.py:5)",
+        r'  CORS(app, origins=[r"https://.*\.example\.com"], supports_credentials=True)',
+        "@cross_origin  (items, app.py:8)",
+        "  @cross_origin()",
+    ]
+    (warning,) = [line for line in done.stdout.splitlines() if line.startswith("Warning: ")]
+    assert "has no end, so it allows " in warning
+    (folder / "app.py").write_text("from flask import Flask\n\napp = Flask(__name__)\n")
+    assert whycors(folder, "show").stdout.startswith("Note: no policy can be read here")
+
+
 def test_any_wsgi_application(tmp_path: Path) -> None:
     """Django's, of which nothing can be read but what it answers."""
     (tmp_path / "site_of_django.py").write_text(DJANGO)
