@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -34,14 +34,7 @@ from .browser import (
     redirect_location,
     unsafe_header_names,
 )
-from .origins import (
-    is_for_development,
-    is_loopback,
-    misspelt,
-    nearest,
-    shown,
-    site,
-)
+from .origins import is_for_development, is_loopback, misspelt, nearest, shown, site
 from .policies import (
     PARSERS,
     REFUSED,
@@ -82,21 +75,26 @@ QUESTIONS = {
 # The methods that the question offers. The environment may name others.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-# The part of the policy that a browser's verdict is about. Others are not the policy's doing.
-PARTS = {
-    Block.NO_ALLOW_ORIGIN: "origins",
-    Block.OTHER_ALLOW_ORIGIN: "origins",
-    Block.WILDCARD_WITH_CREDENTIALS: "supports_credentials",
-    Block.NO_ALLOW_CREDENTIALS: "supports_credentials",
-    Block.METHOD: "methods",
-    Block.PREFLIGHT_STATUS: "methods",
-    Block.HEADER: "allow_headers",
+# The headers that a verdict is about, and what is wrong with their values.
+HEADERS = {
+    Block.OTHER_ALLOW_ORIGIN: ("Access-Control-Allow-Origin", ", whatever page asks"),
+    Block.WILDCARD_WITH_CREDENTIALS: (
+        "Access-Control-Allow-Origin",
+        ", which browsers reject for requests with credentials",
+    ),
+    Block.NO_ALLOW_CREDENTIALS: ("Access-Control-Allow-Credentials", ""),
+    Block.METHOD: ("Access-Control-Allow-Methods", ", without {}"),
+    Block.HEADER: ("Access-Control-Allow-Headers", ", without {}"),
+    Block.MALFORMED_LIST: ("{}", ", which is no list of names"),
 }
 
 ALLOW_ORIGIN = "access-control-allow-origin"
 
 # An origin that no page can have (RFC 6761, section 6.4).
 STRANGER = "https://probe.invalid"
+
+# A URL for what depends on the page and the policy alone.
+ANYWHERE = "https://api.invalid/"
 
 
 class Unsent(Exception):
@@ -128,9 +126,9 @@ class Advice:
 
 @dataclass(frozen=True)
 class Cause:
-    """One reason why a policy does not allow a request, and what `part` of it lacks.
+    """One reason, and what a `part` of the policy lacks: items of a list, or True.
 
-    `instead` is what the page, not the policy, has to do.
+    `instead` is what others than the policy have to do.
     """
 
     reason: str
@@ -242,6 +240,71 @@ def watched(app: Any) -> Iterator[Trace]:
 # Which reasons there are.
 
 
+@dataclass(frozen=True)
+class Case:
+    """A request to an app here that is not allowed.
+
+    `policy` is the one that it goes by, if it can be read, and `refused` whether the API refused
+    it. `trace` is of the last request. `send` sends safe ones only, to try a change.
+    """
+
+    request: PageRequest
+    outcome: Outcome
+    policy: Policy | None
+    refused: bool
+    trace: Trace
+    send: Send
+
+    @property
+    def last(self) -> Exchange:
+        return self.outcome.exchanges[-1]
+
+    @property
+    def path(self) -> str:
+        return path_of(self.last.url)
+
+    def helps(self, url: str = "", without: str = "") -> bool:
+        """Try another URL, or what `Trace.without` says: what then still blocks is the policy."""
+        self.trace.without = without
+        try:
+            block = fetch(
+                url or self.outcome.exchanges[0].url, self.request, self.send
+            ).verdict.block
+        except Unsent:
+            return True
+        finally:
+            self.trace.without = ""
+        return block is None or block is policy_block(self.policy, self.request)
+
+
+def policy_block(policy: Policy | None, request: PageRequest) -> Block | None:
+    """Return why a browser would block a request if the policy alone answered it."""
+    return fetch(ANYWHERE, request, policy.answer).verdict.block if policy else None
+
+
+def advise(case: Case) -> Advice:
+    """Return why a request to an app here is not allowed, and what would allow it."""
+    policy, block = case.policy, case.outcome.verdict.block
+    causes = list(policy_causes(policy, case.request)) if policy else []
+    is_explained = block is not None and block is policy_block(policy, case.request)
+    if case.refused:
+        is_explained = bool({cause.part for cause in causes} & {"origins", "methods"})
+    if not is_explained:
+        causes.insert(0, other_cause(case))
+    url = case.last.url if case.outcome.exchanges else ""
+    return with_changes(case.trace.app, url, case.request, policy, causes)
+
+
+def advice_here(app: Any, url: str, request: PageRequest) -> Advice | None:
+    """Return why the policy of an app does not allow a request, None if it does.
+
+    Nothing is sent, and no code of the app runs.
+    """
+    policy = policy_for(app, url, request.method, request.origin)
+    causes = list(policy_causes(policy, request)) if policy else []
+    return with_changes(app, url, request, policy, causes) if causes else None
+
+
 def refusal(sent: Exchange, policy: Policy | None) -> str | None:
     """Return why the API refused a request, None if it did not."""
     if sent.response.status != 403:
@@ -261,55 +324,6 @@ def refusal_in(response: Response) -> str | None:
         return None
     is_ours = isinstance(problem, dict) and problem.get("title") == REFUSED
     return str(problem.get("detail")) if is_ours else None
-
-
-def advise(
-    request: PageRequest,
-    outcome: Outcome,
-    policy: Policy | None,
-    refused: bool,
-    trace: Trace,
-    send: Send,
-) -> Advice:
-    """Return why a request to an app here is not allowed, and what would allow it.
-
-    `trace` is of the last request, and `send` sends safe ones only, for a change to be tried.
-    """
-    causes = list(policy_causes(policy, request)) if policy else []
-    if is_explained(request, outcome, policy, causes, refused):
-        return with_changes(trace.app, outcome.exchanges[-1].url, request, policy, causes)
-    other = other_cause(request, outcome, policy, refused, trace, send)
-    if policy is None and not other.instead and outcome.exchanges and trace.error is None:
-        other = replace(other, instead=headers_by_hand(request, outcome, trace))
-    url = outcome.exchanges[-1].url if outcome.exchanges else ""
-    return with_changes(trace.app, url, request, policy, [other, *causes])
-
-
-def is_explained(
-    request: PageRequest,
-    outcome: Outcome,
-    policy: Policy | None,
-    causes: list[Cause],
-    refused: bool,
-) -> bool:
-    """Return whether the policy is why a request is not allowed."""
-    parts = {cause.part for cause in causes}
-    if refused:
-        return bool(parts & {"origins", "methods"})
-    if isinstance(policy, FlaskCors):
-        block = fetch(ANYWHERE, request, policy.answer).verdict.block
-        return block is not None and block is outcome.verdict.block
-    return outcome.verdict.block is not None and PARTS.get(outcome.verdict.block) in parts
-
-
-def advice_here(app: Any, url: str, request: PageRequest) -> Advice | None:
-    """Return why the policy of an app does not allow a request, None if it does.
-
-    Nothing is sent, and no code of the app runs.
-    """
-    policy = policy_for(app, url, request.method, request.origin)
-    causes = list(policy_causes(policy, request)) if policy else []
-    return with_changes(app, url, request, policy, causes) if causes else None
 
 
 def policy_causes(policy: Policy, request: PageRequest) -> Iterator[Cause]:
@@ -342,60 +356,51 @@ def policy_causes(policy: Policy, request: PageRequest) -> Iterator[Cause]:
 
 
 def origin_cause(policy: Policy, origin: str) -> Cause:
-    """Return why an origin is not allowed, and what the page should do if the policy is right."""
-    exact = [one for one in policy.origins if one.startswith("http") and "*" not in one]
-    if origin == "null" and isinstance(policy, FlaskCors):
-        reason = "null is not allowed: any site can have it, by a sandboxed frame or a local file"
-        place = tuple(Change("To allow it, serve the page at", one) for one in exact[:1])
-        return Cause(reason, "origins", instead=place)
+    """Return why an origin is not allowed, and what the page has to do if the policy is right."""
     reason = f"{shown(origin)} is not allowed{nearest(policy.origins, policy.name, origin)}"
     secure = origin.replace("http://", "https://", 1)
     if secure != origin and not is_loopback(origin) and policy.allows(secure):
         # Over plain http, anyone on the network could change the page.
         return Cause(reason, "origins", instead=(Change("To allow it, open the page at", secure),))
+    if origin == "null" and isinstance(policy, FlaskCors):
+        exact = [one for one in policy.origins if one.startswith("http") and "*" not in one]
+        instead = tuple(Change("To allow it, serve the page at", one) for one in exact[:1])
+        reason = "null is not allowed: any site can have it, by a sandboxed frame or a local file"
+        return Cause(reason, "origins", instead=instead)
     return Cause(reason, "origins", [origin])
 
 
-def other_cause(
-    request: PageRequest,
-    outcome: Outcome,
-    policy: Policy | None,
-    refused: bool,
-    trace: Trace,
-    send: Send,
-) -> Cause:
+def other_cause(case: Case) -> Cause:
     """Return why a request is not allowed where no policy that can be read is the cause."""
-    block, value = outcome.verdict.block, shown(outcome.verdict.found)
-    if not outcome.exchanges:
+    block, value = case.outcome.verdict.block, shown(case.outcome.verdict.found)
+    if not case.outcome.exchanges:
         return Cause(f"the page is on https: have it call https{value.removeprefix('http')}")
-    last = outcome.exchanges[-1]
     if block is Block.MIXED_CONTENT:
-        return Cause(f"{last.url} redirects to plain http: redirect to https")
+        return Cause(f"{case.last.url} redirects to plain http: redirect to https")
     if block is Block.TOO_MANY_REDIRECTS:
         return Cause("the redirects form a loop: end it")
     if block is Block.REDIRECT_URL:
         return Cause(f"no cross-origin request may go to {value}: correct the Location header")
-    if lost := lost_origin(request, outcome):
+    if lost := lost_origin(case.request, case.outcome):
         return Cause(lost)
-    if refused and policy:
-        return Cause(f"{policy.name} allows this request, but not as it is after the redirect")
-    if trace.error is not None:
+    if case.refused and case.policy:
+        return Cause(f"{case.policy.name} allows this request, but not as it is after the redirect")
+    if case.trace.error is not None:
         return Cause(
-            f"the code failed: {in_one_line(trace.error)}. The answer has no CORS headers, as in"
-            " debug mode, so the browser reports CORS: fix the code"
+            f"the code failed: {in_one_line(case.trace.error)}. The answer has no CORS headers, as"
+            " in debug mode, so the browser reports CORS: fix the code"
         )
-    if outcome.verdict.during_preflight and last.response.status >= 300:
-        return preflight_cause(request, outcome, policy, trace, send)
+    if case.outcome.verdict.during_preflight and case.last.response.status >= 300:
+        return preflight_cause(case)
     if block is Block.SEVERAL_ALLOW_ORIGINS:
-        return doubled(request, outcome, trace, send)
-    if policy is not None and not isinstance(policy, FlaskCors):
+        return doubled(case)
+    if case.policy is not None:
         return Cause(
-            "the policy allows this request, but other code in the app changes its CORS headers:"
-            " find that code and remove it"
+            f"{case.policy.name} allows this request, but other code in the app changes its CORS"
+            " headers: find that code and remove it"
         )
-    if block is Block.NO_ALLOW_ORIGIN:
-        return uncovered(request, last, policy, trace)
-    return Cause(wrong_header(outcome, trace))
+    cause = uncovered(case) if block is Block.NO_ALLOW_ORIGIN else Cause(wrong_header(case))
+    return cause if cause.instead else replace(cause, instead=headers_by_hand(case))
 
 
 def lost_origin(request: PageRequest, outcome: Outcome) -> str | None:
@@ -409,130 +414,99 @@ def lost_origin(request: PageRequest, outcome: Outcome) -> str | None:
     )
 
 
-def preflight_cause(
-    request: PageRequest, outcome: Outcome, policy: Policy | None, trace: Trace, send: Send
-) -> Cause:
+def preflight_cause(case: Case) -> Cause:
     """Return why a preflight gets an error or a redirect, and not an answer."""
-    last = outcome.exchanges[-1]
-    status, path = last.response.status, path_of(last.url)
-
-    def helps(url: str) -> bool:
-        try:
-            after = fetch(url, request, send).verdict.block
-        except Unsent:
-            return True
-        causes = fetch(ANYWHERE, request, policy.answer).verdict.block if policy else None
-        return after is None or after is causes
-
-    if trace.stopped:
-        place, trace.without = trace.stopped, trace.stopped
-        name, _, where = place.partition(", ")
-        pass_on = Change(
-            f"To allow it, as the first line of {name}, {where}",
-            'if request.method == "OPTIONS": return None',
-        )
-        instead = (pass_on,) if helps(last.url) else ()
-        trace.without = ""
+    app, method, status = case.trace.app, case.request.method, case.last.response.status
+    if place := case.trace.stopped:
+        name, _, line = place.partition(", ")
+        lead = f"To allow it, as the first line of {name}, {line}"
+        change = Change(lead, 'if request.method == "OPTIONS": return None')
         return Cause(
-            f"a check runs before CORS: {place}. It answers the preflight with {status}, but browsers"
-            " send no credentials with one",
-            instead=instead,
+            f"a check runs before CORS: {place}. It answers the preflight with {status}, but"
+            " browsers send no credentials with one",
+            instead=(change,) if case.helps(without=place) else (),
         )
-    if (location := redirect_location(last.response)) is not None:
-        target = urljoin(last.url, location)
-        slash = path.rstrip("/") == path_of(target).rstrip("/")
-        view = view_at(trace.app, path, request.method)
-        why = f"for the slash of its route ({place_of(view)})" if slash and view else ""
-        call = Change("To allow it, have the page call", target)
+    view = view_at(app, case.path, method)
+    if (location := redirect_location(case.last.response)) is not None:
+        target = urljoin(case.last.url, location)
+        is_slash = view and case.path.rstrip("/") == path_of(target).rstrip("/")
+        why = f" for the slash of its route ({place_of(view)})" if is_slash else ""
+        change = Change("To allow it, have the page call", target)
         return Cause(
-            f"the app redirects {path} to {shown(location)} {why}".rstrip()
-            + ", and browsers follow no redirect of a preflight",
-            instead=(call,) if helps(target) else (),
+            f"the app redirects {case.path} to {shown(location)}{why}, and browsers follow no"
+            " redirect of a preflight",
+            instead=(change,) if case.helps(target) else (),
         )
-    if route := about_route(trace.app, path, request.method):
-        return Cause(f"the preflight is answered with {status}: {route}")
-    view = view_at(trace.app, path, request.method)
-    check = f" by {place_of(view)}, in which a check runs before CORS" if view else ""
-    order = misplaced(trace.app, request, path) if view else None
-    return order or Cause(f"the preflight is answered with {status}{check}: answer it with 204")
+    if order := misplaced(case):
+        return order
+    route = about_route(app, case.path, method)
+    check = f"a check runs before CORS in {place_of(view)}" if view else "answer it with 204"
+    cause = Cause(f"the preflight is answered with {status}: {route or check}")
+    return cause if case.policy else replace(cause, instead=headers_by_hand(case))
 
 
-def doubled(request: PageRequest, outcome: Outcome, trace: Trace, send: Send) -> Cause:
+def doubled(case: Case) -> Cause:
     """Return which functions of the app both add the header that may be there once."""
-    places = list(dict.fromkeys(trace.of(ALLOW_ORIGIN)))
-    value = shown(outcome.verdict.found)
-    if len(places) < 2:
-        by = f", by {places[0]}" if places else ""
-        return Cause(f"Access-Control-Allow-Origin is added more than once{by}: {value}. Keep one")
-    reason = f"Access-Control-Allow-Origin is added by {' and by '.join(places)}: {value}"
-    for place in sorted(places, key=lambda place: place.startswith("CORS(")):
-        trace.without = place
-        with suppress(Unsent):
-            if fetch(outcome.exchanges[0].url, request, send).allowed:
-                trace.without = ""
-                remove = Change("To allow it, remove the CORS headers in", place)
-                return Cause(reason, instead=(remove,))
-    trace.without = ""
-    return Cause(f"{reason}. Keep one")
+    places = list(dict.fromkeys(case.trace.of(ALLOW_ORIGIN)))
+    reason = f"Access-Control-Allow-Origin is added by {' and by '.join(places) or 'two places'}"
+    by_hand = sorted(places, key=lambda place: place.startswith("CORS("))
+    helping = [place for place in by_hand if len(places) > 1 and case.helps(without=place)]
+    instead = tuple(Change("To allow it, remove the CORS headers in", one) for one in helping[:1])
+    return Cause(f"{reason}: {shown(case.outcome.verdict.found)}", instead=instead)
 
 
-def uncovered(request: PageRequest, last: Exchange, policy: Policy | None, trace: Trace) -> Cause:
-    """Return why an answer has no CORS headers, where no policy forbids them."""
-    app, path = trace.app, path_of(last.url)
-    if policy is not None:
-        return Cause(f"{policy.name} allows this, but other code removes its headers: find it")
+def uncovered(case: Case) -> Cause:
+    """Return why an answer has no CORS headers, where no policy is for its path."""
+    app, path, request = case.trace.app, case.path, case.request
     if not hasattr(app, "after_request_funcs"):
         return Cause(f"the app adds no CORS headers to {path}")
-    if order := misplaced(app, request, path):
+    if order := misplaced(case):
         return order
+    if route := about_route(app, path, request.method):
+        return Cause(f"the answer is {case.last.response.status}, without CORS headers: {route}")
     for owner, _, resources in calls(app, [None, *filter(None, app.after_request_funcs)]):
-        return add_path(request, call_of(app, owner, resources, 0), path, owner)
+        return add_path(case, call_of(app, owner, resources, 0), owner)
     decorated = [option.name for option in all_options(app) if option.call == "@cross_origin("]
-    view = view_at(app, path, request.method)
-    if decorated and view:
+    if decorated and (view := view_at(app, path, request.method)):
         option = FlaskCors.told(app, "@cross_origin(", place_of(view), for_page(request))
         change = judged(request, None, option, f"To allow it, above {place_of(view)}")
         others = "; ".join(decorated)
         return Cause(f"there is {others}, but none at {place_of(view)}", instead=change)
-    if route := about_route(app, path, request.method):
-        return Cause(f"the answer is {last.response.status}, without CORS headers: {route}")
-    hooks = [place_of(hook) for hook in app.after_request_funcs.get(None, ())]
-    if hooks:
+    if hooks := [place_of(hook) for hook in app.after_request_funcs.get(None, ())]:
         return Cause(f"nothing adds CORS headers to {path}: {'; '.join(hooks)} adds none")
     return Cause(f"the app has no CORS at all: nothing adds its headers to {path}")
 
 
-def add_path(request: PageRequest, told: FlaskCors, path: str, owner: str | None) -> Cause:
+def add_path(case: Case, told: FlaskCors, owner: str | None) -> Cause:
     """Return that flask-cors was not told of a path, and the call that covers it too."""
-    rule = rule_at(told.app, path, request.method)
-    pattern = path if rule is None else re.sub("<.*", ".*", rule)
+    endpoint = endpoint_of(told.app, case.path, case.request.method)
+    rules = [rule.rule for rule in told.app.url_map.iter_rules(endpoint)] if endpoint else []
+    pattern = re.sub("<.*", ".*", next(iter(rules), case.path))
+    page = for_page(case.request)
     if owner is not None:
-        reason = f"{told.call}) covers the routes of its blueprint only, and not {path}"
-        after = FlaskCors.told(told.app, "CORS(app", "", for_page(request), pattern)
-        return Cause(reason, instead=judged(request, None, after, "To allow it, add"))
+        reason = f"{told.call}) covers the routes of its blueprint only, and not {case.path}"
+        after = FlaskCors.told(told.app, "CORS(app", "", page, pattern)
+        return Cause(reason, instead=judged(case.request, None, after, "To allow it, add"))
+    after = told.with_path(pattern, page if told.is_public else {})
+    lacking = lacks(policy_causes(after, case.request))
+    after = after.with_options(with_lacking(after, lacking, case.request))
     patterns = ", ".join(pattern for pattern, _ in told.resources)
-    values = for_page(request) if told.is_public else {}
-    after = told.with_path(pattern, values)
-    lacking = lacks(list(policy_causes(after, request)))
-    after = after.with_options(with_lacking(after, lacking, request))
-    change = judged(request, None, after, at(told, "allow it"))
-    return Cause(f"{told.call}) covers {patterns}, and not {path}", instead=change)
+    reason = f"{told.call}) covers {patterns}, and not {case.path}"
+    return Cause(reason, instead=judged(case.request, None, after, at(told, "allow it")))
 
 
-def misplaced(app: Any, request: PageRequest, path: str) -> Cause | None:
+def misplaced(case: Case) -> Cause | None:
     """Return that `@cross_origin` does not get a request, as it is in the wrong place."""
-    view = view_at(app, path, request.method)
-    if view is None:
-        return None
+    view = view_at(case.trace.app, case.path, case.request.method)
     module = sys.modules.get(getattr(view, "__module__", ""))
     named = getattr(module, getattr(view, "__name__", ""), None)
     for function, wrong, right in (
         (view, "below a decorator that answers first", "as the first below @app.route"),
         (named, "above @app.route, which registers the view without it", "below @app.route"),
     ):
-        for option in options_of(app, function, request.method):
+        for option in options_of(case.trace.app, function, case.request.method):
             change = Change(f"To allow it, {right}, at {option.place}", str(option))
-            is_right = lets_in(option, request, request.origin)
+            is_right = policy_block(option, case.request) is None
             reason = f"@cross_origin at {option.place} is {wrong}"
             return Cause(reason, instead=(change,) if is_right else ())
     return None
@@ -544,19 +518,11 @@ def view_at(app: Any, path: str, method: str) -> Any:
     return app.view_functions.get(endpoint) if endpoint else None
 
 
-def rule_at(app: Any, path: str, method: str) -> str | None:
-    endpoint = endpoint_of(app, path, method)
-    return (
-        next((rule.rule for rule in app.url_map.iter_rules(endpoint)), None) if endpoint else None
-    )
-
-
 def about_route(app: Any, path: str, method: str) -> str | None:
     """Return what the routes of a Flask app say about a path where they have no view for it."""
     if not hasattr(app, "url_map"):
         return None
     from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
-    from werkzeug.routing import RequestRedirect
 
     try:
         app.url_map.bind("localhost").match(path, method=method)
@@ -568,68 +534,44 @@ def about_route(app: Any, path: str, method: str) -> str | None:
         rules = [rule.rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"]
         close = difflib.get_close_matches(path, rules, n=1, cutoff=0.5)
         return f"the app has no route {path}{f': did you mean {close[0]}?' if close else ''}"
-    except (RequestRedirect, HTTPException):
+    except HTTPException:  # a redirect
         pass
     return None
 
 
-# The headers that a browser's verdict is about, where code sets them by hand.
-HEADERS = {
-    Block.OTHER_ALLOW_ORIGIN: "Access-Control-Allow-Origin",
-    Block.WILDCARD_WITH_CREDENTIALS: "Access-Control-Allow-Origin",
-    Block.NO_ALLOW_CREDENTIALS: "Access-Control-Allow-Credentials",
-    Block.METHOD: "Access-Control-Allow-Methods",
-    Block.HEADER: "Access-Control-Allow-Headers",
-}
-
-
-def wrong_header(outcome: Outcome, trace: Trace) -> str:
+def wrong_header(case: Case) -> str:
     """Return which header has the wrong value, and which code sets it."""
-    block = outcome.verdict.block
-    name = HEADERS.get(block, outcome.verdict.found) if block else ""
-    value = outcome.exchanges[-1].response.get(name.lower())
-    places = " and ".join(dict.fromkeys(trace.of(name)))
+    block, found = case.outcome.verdict.block, shown(case.outcome.verdict.found)
+    name, wrong = (text.format(found) for text in HEADERS[block]) if block else ("", "")
+    value = case.last.response.get(name.lower())
     if value is None:
-        others = trace.of(ALLOW_ORIGIN)
-        beside = f", though {others[0]} sets others" if others else ""
-        return f"nothing sets {name}{beside}"
-    by = f"set by {places}, to" if places else "set to"
-    wrong = (
-        {
-            Block.OTHER_ALLOW_ORIGIN: ", whatever page asks",
-            Block.WILDCARD_WITH_CREDENTIALS: ", which a browser rejects for credentials",
-            Block.METHOD: f", without {shown(outcome.verdict.found)}",
-            Block.HEADER: f", without {shown(outcome.verdict.found)}",
-        }.get(block, "")
-        if block
-        else ""
-    )
-    return f"{name} is {by} {shown(value)}{wrong}"
+        others = case.trace.of(ALLOW_ORIGIN)
+        return f"nothing sets {name}{f', though {others[0]} sets others' if others else ''}"
+    places = " and ".join(dict.fromkeys(case.trace.of(name)))
+    return f"{name} is set {f'by {places}, ' if places else ''}to {shown(value)}{wrong}"
 
 
-def headers_by_hand(request: PageRequest, outcome: Outcome, trace: Trace) -> tuple[Change, ...]:
+def headers_by_hand(case: Case) -> tuple[Change, ...]:
     """Return the exact headers that let the page in, as tried on what the app answered."""
-    answered = {(sent.method, sent.url): sent.response for sent in outcome.exchanges}
+    answered = {(sent.method, sent.url): sent.response for sent in case.outcome.exchanges}
     changes = []
 
     def mended(method: str, url: str, headers: Headers) -> Response:
         # What was not sent gets what code sets for all answers.
-        response = answered.get((method, url), Response(200, outcome.response.headers))
-        is_preflight = method == "OPTIONS"
-        found = needed(request, response, is_preflight)
-        status = 204 if is_preflight and not 200 <= response.status <= 299 else response.status
+        response = answered.get((method, url), Response(200, case.last.response.headers))
+        found = needed(case.request, response, method == "OPTIONS")
+        is_error = method == "OPTIONS" and not 200 <= response.status <= 299
+        places = [place for name, _ in found for place in case.trace.of(name)]
+        where = f"in {places[0]}, " if places and response is case.last.response else ""
+        lead = f"To allow it, {where}answer {method} {path_of(url)} with"
         lines = [f"{name}: {value}" for name, value in found if response.get(name.lower()) != value]
-        places = [place for name, _ in found for place in trace.of(name)]
-        where = f"in {places[0]}, " if places and response is outcome.response else ""
-        code = f" {status} and" if status != response.status else ""
-        lead = f"To allow it, {where}answer {method} {path_of(url)} with{code}"
-        if lines:
-            changes.append(Change(lead, "; ".join(lines)))
+        if lines or is_error:
+            changes.append(Change(f"{lead} 204 and" if is_error else lead, "; ".join(lines)))
         names = {name.lower() for name, _ in found}
         kept = tuple(header for header in response.headers if header[0].lower() not in names)
-        return Response(status, (*kept, *found))
+        return Response(204 if is_error else response.status, (*kept, *found))
 
-    is_allowed = fetch(outcome.exchanges[0].url, request, mended).allowed
+    is_allowed = fetch(case.outcome.exchanges[0].url, case.request, mended).allowed
     return tuple(changes) if is_allowed else ()
 
 
@@ -662,12 +604,6 @@ def needed(request: PageRequest, response: Response, is_preflight: bool) -> Head
 
 # What to change in a policy.
 
-# A URL for what goes by the page and the policy alone.
-ANYWHERE = "https://api.invalid/"
-
-# What a part of the policy lacks: items of a list, or True.
-Lacks = dict[str, Any]
-
 
 def with_changes(
     app: Any,
@@ -687,7 +623,7 @@ def with_changes(
         after = policy.with_options(with_lacking(policy, lacking, request))
         return Advice(reasons, (*instead, *judged(request, policy, after, at(policy, purpose))))
     try:
-        changes = change_of_ours(app, url, request, policy, lacking, purpose)
+        changes = tuple(change_of_ours(app, url, request, policy, lacking, purpose))
     except PolicyError as error:
         cannot = f"the policy cannot allow it: {'; '.join(error.problems)}"
         if len(reasons) == 1:
@@ -696,22 +632,20 @@ def with_changes(
     return Advice(reasons, (*instead, *changes))
 
 
-def lacks(causes: list[Cause]) -> Lacks:
+def lacks(causes: Iterable[Cause]) -> dict[str, Any]:
     return {cause.part: cause.lacks for cause in causes if cause.lacks}
 
 
-def with_lacking(policy: Policy, lacking: Lacks, request: PageRequest) -> dict[str, Any]:
+def with_lacking(policy: Policy, lacking: dict[str, Any], request: PageRequest) -> dict[str, Any]:
     """Return the parts of a policy that lack something, with it."""
     values = {
         part: [*getattr(policy, part), *more] if isinstance(more, list) else more
         for part, more in lacking.items()
     }
-    if isinstance(policy, FlaskCors):
-        if policy.is_public and "supports_credentials" in values:
-            values["origins"] = [request.origin]  # or every site could act as the user
-        elif "origins" in values:
-            others = [one for one in values["origins"] if not misspelt(one, request.origin)]
-            values["origins"] = others
+    if isinstance(policy, FlaskCors) and "origins" in values:
+        values["origins"] = [one for one in values["origins"] if not misspelt(one, request.origin)]
+    if isinstance(policy, FlaskCors) and policy.is_public and "supports_credentials" in values:
+        values["origins"] = [request.origin]  # or every site could act as the user
     return values
 
 
@@ -723,9 +657,8 @@ def for_page(request: PageRequest) -> dict[str, Any]:
 
 def at(policy: FlaskCors, purpose: str) -> str:
     """Return how a sentence begins that says where to write a call."""
-    if policy.place:
-        return f"To {purpose}, at {policy.place}"
-    return f"To {purpose}, in place of {policy.call}…)"
+    where = f"at {policy.place}" if policy.place else f"in place of {policy.call}…)"
+    return f"To {purpose}, {where}"
 
 
 def judged(
@@ -742,14 +675,11 @@ def lets_in_only(request: PageRequest, before: Policy | None, after: Policy) -> 
     """
     if before and after.supports_credentials and not before.supports_credentials:
         before = None if before.is_public else before
-    return lets_in(after, request, request.origin) and not any(
-        lets_in(after, request, one) and not (before and before.allows(one))
+    return policy_block(after, request) is None and not any(
+        policy_block(after, replace(request, origin=one)) is None
+        and not (before and before.allows(one))
         for one in strangers(request.origin)
     )
-
-
-def lets_in(policy: Policy, request: PageRequest, origin: str) -> bool:
-    return fetch(ANYWHERE, replace(request, origin=origin), policy.answer).allowed
 
 
 def strangers(origin: str) -> list[str]:
@@ -757,16 +687,8 @@ def strangers(origin: str) -> list[str]:
     scheme, _, rest = origin.partition("://")
     host = re.sub(r":\d+\Z", "", rest)
     twin = "http" if scheme == "https" else "https"
-    found = (
-        "null",
-        STRANGER,
-        f"{scheme}://{host}.probe.invalid",
-        f"{scheme}://{host}probe.invalid",
-        f"{scheme}://probe.{rest}",
-        f"{scheme}://probe{rest}",
-        f"{twin}://{rest}",
-    )
-    return [one for one in found if one != origin]
+    ends = (f"{host}.probe.invalid", f"{host}probe.invalid", f"probe.{rest}", f"probe{rest}")
+    return ["null", STRANGER, f"{twin}://{rest}", *(f"{scheme}://{end}" for end in ends)]
 
 
 def change_of_ours(
@@ -774,75 +696,66 @@ def change_of_ours(
     url: str,
     request: PageRequest,
     policy: Policy,
-    lacking: Lacks,
+    lacking: dict[str, Any],
     purpose: str,
-) -> tuple[Change, ...]:
-    """Return what gives the template's policy what it lacks. Raises PolicyError if it may not."""
+) -> Iterator[Change]:
+    """Yield what gives the template's policy what it lacks, for good and in one deployment.
+
+    Raises PolicyError if it may not have that.
+    """
     whole, paths = policy_of(app), app.config.get("CORS_PATHS") or {}
     values = with_lacking(policy, lacking, request)
     if not lets_in_only(request, policy, policy.changed(whole, paths, values)):
-        return ()
-    is_deployed = bool(urlsplit(url).netloc) and not is_loopback_url(url)
-    if is_deployed and "origins" in values:
-        values["origins"] = [
-            origin
-            for origin in values["origins"]
-            if origin in lacking["origins"] or not is_for_development(origin)
-        ]
+        return
+    if urlsplit(url).netloc and not is_loopback_url(url) and "origins" in values:
+        new = lacking["origins"]
+        kept = [one for one in values["origins"] if one in new or not is_for_development(one)]
+        values["origins"] = kept
     answered = without_environment(app, whole).for_path(policy.path.rstrip("/"))
-    left = lacks(list(policy_causes(answered, request))) if purpose == "allow it" else lacking
+    left = lacks(policy_causes(answered, request)) if purpose == "allow it" else lacking
     for_good = with_lacking(answered, left, request)
-    ways = change_of_path if policy.path else change_of_whole
-    return tuple(ways(policy, paths, values, for_good, purpose))
+    if policy.path:
+        first, line, variable = change_of_path(policy, paths, values, for_good)
+        where = ", write in app/settings.py"
+    else:
+        first, line, variable = change_of_whole(policy, values, for_good)
+        where = ""
+    if first:
+        yield Change("First", first)
+    if line:
+        yield Change(f"To {purpose}{where}", line)
+    yield Change("Or for one deployment" if line else f"To {purpose} in one deployment", variable)
 
 
 def change_of_path(
-    policy: Policy,
-    paths: Mapping[str, Any],
-    values: dict[str, Any],
-    for_good: dict[str, Any],
-    purpose: str,
-) -> Iterator[Change]:
-    """Yield what gives a path's policy new values, for good and in one deployment."""
+    policy: Policy, paths: Mapping[str, Any], values: dict[str, Any], for_good: dict[str, Any]
+) -> tuple[str, str, str]:
+    """Return what gives a path's policy new values: first, for good and in one deployment."""
     variable = "FLASK_CORS_PATHS"
     own = {**paths, policy.path: {**paths.get(policy.path, {}), **values}}
     here = f"{variable}={shlex.quote(json.dumps(own))}"
     if variable in os.environ:
         place = environment_of(variable)
-        yield Change("First", f"change {variable} ({place}), which overrides app/settings.py")
-        yield Change(f"To {purpose} in one deployment", here)
-        return
-    if for_good:
-        entry = f"CORS_PATHS[{as_python(policy.path)}]"
-        line = f"{entry} |= {as_python(for_good)}"
-        if len(for_good) == 1:
-            ((part, value),) = for_good.items()
-            line = f"{entry}[{as_python(part)}] = {as_python(value)}"
-        yield Change(f"To {purpose}, write in app/settings.py", line)
-    yield Change("Or for one deployment" if for_good else f"To {purpose} in one deployment", here)
+        return f"change {variable} ({place}), which overrides app/settings.py", "", here
+    entry = f"CORS_PATHS[{as_python(policy.path)}]"
+    line = f"{entry} |= {as_python(for_good)}" if for_good else ""
+    if len(for_good) == 1:
+        ((part, value),) = for_good.items()
+        line = f"{entry}[{as_python(part)}] = {as_python(value)}"
+    return "", line, here
 
 
 def change_of_whole(
-    policy: Policy,
-    paths: Mapping[str, Any],
-    values: dict[str, Any],
-    for_good: dict[str, Any],
-    purpose: str,
-) -> Iterator[Change]:
-    """Yield what gives the whole API's policy new values, for good and in one deployment."""
+    policy: Policy, values: dict[str, Any], for_good: dict[str, Any]
+) -> tuple[str, str, str]:
+    """Return what gives the whole policy new values: first, for good and in one deployment."""
     overriding = [name for part in values if (name := variable_of(policy, part))]
-    if overriding:
-        names = " and ".join(f"{name} ({environment_of(name)})" for name in overriding)
-        overrides = "overrides" if len(overriding) == 1 else "override"
-        already = "" if for_good else ": they allow this"
-        yield Change("First", f"remove {names}, which {overrides} the answers{already}")
-    command = copier_command(for_good)
-    if command:
-        yield Change(f"To {purpose}", command)
+    names = " and ".join(f"{name} ({environment_of(name)})" for name in overriding)
+    overrides = "overrides" if len(overriding) == 1 else "override"
+    already = "" if for_good else ": they allow this"
+    first = f"remove {names}, which {overrides} the answers{already}" if overriding else ""
     here = (f"FLASK_CORS_{part.upper()}={shlex.quote(as_text(v))}" for part, v in values.items())
-    yield Change(
-        "Or for one deployment" if command else f"To {purpose} in one deployment", " ".join(here)
-    )
+    return first, copier_command(for_good), " ".join(here)
 
 
 def copier_command(values: dict[str, Any]) -> str:
@@ -865,10 +778,9 @@ def as_text(value: Any) -> str:
 
 def allow_another(app: Any, page: str) -> tuple[Change, ...]:
     """Return what allows a page on one more origin to GET."""
-    request = PageRequest(page)
     policy = policy_for(app, "/", origin=page)
     causes = [Cause("", "origins", [page])]
-    return with_changes(app, "/", request, policy, causes).changes
+    return with_changes(app, "/", PageRequest(page), policy, causes).changes
 
 
 # Cookies that get lost.

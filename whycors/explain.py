@@ -34,6 +34,7 @@ from .browser import (
 from .causes import (
     SHOWN,
     Advice,
+    Case,
     Cause,
     Change,
     Trace,
@@ -215,7 +216,7 @@ def conclude(
         hidden = hidden_headers(app, url_now, policy, request, outcome.response)
         warnings = tuple(about_answer(app, url_now, policy, request, outcome.response))
         return Explanation(request, url, outcome, None, None, warnings, hidden)
-    advice = advise(request, outcome, policy, refused is not None, trace, send)
+    advice = advise(Case(request, outcome, policy, refused is not None, trace, send))
     return Explanation(request, url, outcome, refused, advice)
 
 

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from .browser import Headers, Response
+from .browser import SAFELISTED_METHODS, Headers, Response
 from .entry import FAILED
 from .origins import compile_wildcards, credentials_problem, read_item, read_origin, shown
 
@@ -180,10 +180,14 @@ class Policy:
         found = [("Access-Control-Allow-Origin", "*" if self.is_public else sent["Origin"])]
         if self.supports_credentials:
             found.append(("Access-Control-Allow-Credentials", "true"))
-        if method == "OPTIONS":
-            found.append(("Access-Control-Allow-Methods", ", ".join(self.methods)))
-            found.append(("Access-Control-Allow-Headers", ", ".join(self.allow_headers)))
-        return Response(200, tuple(found))
+        asked = sent.get("Access-Control-Request-Method")
+        if asked is None:
+            return Response(200, tuple(found))
+        found.append(("Access-Control-Allow-Methods", ", ".join(self.methods)))
+        found.append(("Access-Control-Allow-Headers", ", ".join(self.allow_headers)))
+        # Browsers let GET, HEAD and POST pass whatever is listed, so the status has to say no.
+        is_refused = asked in SAFELISTED_METHODS and not self.allows_method(asked)
+        return Response(403 if is_refused else 204, tuple(found))
 
     def changed(
         self, whole: "Policy", paths: Mapping[str, Any], values: dict[str, Any]
