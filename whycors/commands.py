@@ -70,7 +70,7 @@ commands = Tool("cors", help="Explain why a browser blocks a request, and what t
 @app_option
 @json_option
 @click.pass_context
-def show_command(context: click.Context, **_: bool) -> None:
+def show_command(context: click.Context, /, **_: bool) -> None:
     """Show the CORS policy in force, and where each value is set.
 
     \b
