@@ -139,22 +139,26 @@ class Check:
     recipes: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Step:
-    url: str
-    what: str
-    run: Callable[[], Found]
+# A check to come.
+Step = partial[Check]
 
-    def check(self) -> Check:
-        result, found = self.run()
-        notes: list[str] = [one for one in found if isinstance(one, Note)]
-        return Check(self.url, self.what, result, [one for one in found if one not in notes], notes)
 
-    def check_or_fault(self) -> Check:
-        try:
-            return self.check()
-        except Unreachable as error:
-            return Check(self.url, self.what, BLOCKED, [str(error)])
+def step(place: Place, what: str, trial: Callable[..., Found], *given: Any) -> Step:
+    return partial(check, place.url, what, partial(trial, *given))
+
+
+def check(url: str, what: str, trial: Callable[[], Found]) -> Check:
+    result, found = trial()
+    notes: list[str] = [one for one in found if isinstance(one, Note)]
+    return Check(url, what, result, [one for one in found if one not in notes], notes)
+
+
+def check_or_fault(step: Step) -> Check:
+    try:
+        return step()
+    except Unreachable as error:
+        url, what, _ = step.args
+        return Check(url, what, BLOCKED, [str(error)])
 
 
 def exit_code(checks: list[Check]) -> int:
@@ -179,10 +183,8 @@ def check_deployment(
             "set FLASK_CORS_ORIGINS as in the deployment: all origins of the policy here are this"
             " machine's"
         )
-    first, *others = [
-        origin_step(place, origin) for place in found for origin in place.policy.origins
-    ]
-    checks = [first.check(), *run(others, "Origins", show_progress)]
+    first, *others = [one for place in found for one in origin_steps(place)]
+    checks = [first(), *run(others, "Origins", show_progress)]
     rest: list[Step] = []
     for place in found:
         here = [check for check in checks if check.url == place.url]
@@ -214,8 +216,8 @@ def check_server(
     """
     policy = Policy(origins, methods or ("GET",), credentials, headers, (), 0, protection=False)
     place = Place(url, policy, sender(None, timeout), is_stated=True)
-    first, *others = [origin_step(place, origin) for origin in origins]
-    checks = [first.check()]
+    first, *others = origin_steps(place)
+    checks = [first()]
     if is_mixed_content(origins[0], url):
         return checks
     checks += run([*others, *other_steps(place)], "All", show_progress)
@@ -227,14 +229,14 @@ def check_server(
     return checks + run(plain_http_steps(place), "Plain http", show_progress)
 
 
-def origin_step(place: Place, origin: str) -> Step:
-    return Step(place.url, origin, partial(trials.check_origin, place, origin))
+def origin_steps(place: Place) -> list[Step]:
+    return [step(place, one, trials.check_origin, place, one) for one in place.policy.origins]
 
 
 def run(steps: list[Step], label: str, show_progress: bool) -> list[Check]:
     pool = ThreadPoolExecutor(PARALLEL)
     try:
-        checks = pool.map(Step.check_or_fault, steps)
+        checks = pool.map(check_or_fault, steps)
         if not show_progress or len(steps) < LONG:
             return list(checks)
         with click.progressbar(checks, len(steps), label, file=sys.stderr) as progress:
@@ -298,12 +300,12 @@ def in_app(app: Any, url: str) -> str:
 def other_steps(place: Place) -> Iterator[Step]:
     """Yield what is tried beside the origins that are allowed."""
     if not place.is_stated:
-        yield Step(place.url, "other methods and headers", partial(trials.check_unlisted, place))
+        yield step(place, "other methods and headers", trials.check_unlisted, place)
     if not place.policy.is_public:
         others = trials.strangers(place)
         what = f"{len(others)} strangers and look-alikes"
-        yield Step(place.url, what, partial(trials.check_strangers, place, others))
-        yield Step(place.url, "request without an Origin", partial(trials.check_caches, place))
+        yield step(place, what, trials.check_strangers, place, others)
+        yield step(place, "request without an Origin", trials.check_caches, place)
 
 
 def plain_http_steps(place: Place) -> list[Step]:
@@ -311,33 +313,33 @@ def plain_http_steps(place: Place) -> list[Step]:
     if parts.scheme != "https" or parts.port not in (None, 443):
         return []
     plain = parts._replace(scheme="http", netloc=parts.netloc.removesuffix(":443")).geturl()
-    return [Step(place.url, "plain http", partial(trials.check_plain_http, plain, place.send))]
+    return [step(place, "plain http", trials.check_plain_http, plain, place.send)]
 
 
 def steps_without_route(
     app: "Flask", place: Place, timeout: float, body_limit: int | None
 ) -> Iterator[Step]:
     """Yield what is tried for the whole API at a path where no code of the app's runs."""
-    url, parts = place.url, urlsplit(place.url)
-    above = parts.path.rstrip("/").removesuffix(HEALTH)
+    url = place.url
+    above = urlsplit(url).path.rstrip("/").removesuffix(HEALTH)
     path = f"{above.removeprefix(public_base(app, url))}{NO_ROUTE}"
     policy = policy_for(app, path)
     if policy is None:
         return
-    place = Place(at(url, f"{above}{NO_ROUTE}"), policy, place.send)
+    there = Place(at(url, f"{above}{NO_ROUTE}"), policy, place.send)
     if policy.allows_method("GET"):
-        yield Step(url, "path without a route", partial(trials.check_not_found, place))
+        yield step(place, "path without a route", trials.check_not_found, there)
     routes = app.url_map.bind("")
     if policy.protection and not routes.test(path, "POST"):
         if not policy.is_public:
-            yield Step(url, "a stranger's POST", partial(trials.check_refusal, place))
-        yield Step(url, "a POST of its own pages", partial(trials.check_own_page, place))
+            yield step(place, "a stranger's POST", trials.check_refusal, there)
+        yield step(place, "a POST of its own pages", trials.check_own_page, there)
     uploads = [one for one in ("POST", "PUT", "PATCH") if policy.allows_method(one)]
     if body_limit is not None and uploads and not routes.test(path, uploads[0]):
         body = "x" * (body_limit + 1)
-        large = replace(place, send=sender(body, timeout))
-        check = partial(trials.check_large_body, large, uploads[0])
-        yield Step(url, f"body of {len(body)} bytes", check)
+        large = replace(there, send=sender(body, timeout))
+        what = f"body of {len(body)} bytes"
+        yield step(place, what, trials.check_large_body, large, uploads[0])
 
 
 def as_text(
@@ -347,7 +349,8 @@ def as_text(
     numbers: dict[str, int] = {}
     for fault in (fault for check in checks for fault in check.faults):
         numbers.setdefault(fault, len(numbers) + 1)
-    marks = [mark({numbers[fault] for fault in check.faults}) for check in checks]
+    fixes = [sorted({numbers[fault] for fault in check.faults}) for check in checks]
+    marks = [f"fix {','.join(map(str, some))}" if some else "ok" for some in fixes]
     left = max(map(len, marks))
     middle = min(max(len(check.what) for check in checks), 38)
     right = WIDTH - left - middle - 6
@@ -372,10 +375,6 @@ def as_text(
 
 def wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def mark(fixes: set[int]) -> str:
-    return f"fix {','.join(map(str, sorted(fixes)))}" if fixes else "ok"
 
 
 def shortened(text: str, width: int) -> str:

@@ -44,7 +44,7 @@ from .origins import (
 from .policies import SAFE_METHODS, Policy
 from .senders import Unreachable, known
 
-KEPT = re.compile(r'(?:public|(?:max-age|s-maxage)="?0*[1-9][0-9]*"?)\Z')
+KEPT = re.compile(r'(?<![\w-])(?:public(?!\w)|(?:max-age|s-maxage)="?0*[1-9])')
 
 UNLISTED_HEADER = "X-Flask-Cors-Probe"
 
@@ -171,7 +171,7 @@ def check_origin(place: Place, origin: str) -> Found:
         if not is_needed and is_refused(outcome):
             return NOT_NEEDED, []
         if outcome.allowed:
-            faults += preflight_faults(place, outcome.response)
+            faults += header_faults(place, outcome.response, is_preflight=True)
         else:
             blocked.append(request.method)
             faults.append(place.blame(request, outcome))
@@ -210,7 +210,7 @@ def request_faults(place: Place, request: PageRequest, outcome: Outcome) -> Iter
         fault = what_to_do(response.status, "proxies", otherwise="see the API's log")
         yield say("error", status=response.status, fault=fault)
     else:
-        yield from credentials_faults(place, response)
+        yield from header_faults(place, response)
         exposed = list_of_tokens(response.get("access-control-expose-headers")) or []
         readable = {name.lower() for name in exposed}
         if missing := [name for name in policy.expose_headers if name.lower() not in readable]:
@@ -226,17 +226,14 @@ def cookies(response: Response) -> list[str]:
     return [value for name, value in response.headers if name.lower() == "set-cookie"]
 
 
-def preflight_faults(place: Place, response: Response) -> Iterator[str]:
-    yield from credentials_faults(place, response)
-    found, here = response.get("access-control-max-age"), place.policy.max_age
-    if place.is_ours and found != str(max(here, 0)):
-        yield say("max_age", found=found or 5, here=here)
-
-
-def credentials_faults(place: Place, response: Response) -> Iterator[str]:
+def header_faults(place: Place, response: Response, is_preflight: bool = False) -> Iterator[str]:
+    """Yield what differs in a response to an allowed page from the policy here."""
     allows = response.get("access-control-allow-credentials") == "true"
     if allows and not place.is_stated and not place.policy.supports_credentials:
         yield say("credentials")
+    found, here = response.get("access-control-max-age"), place.policy.max_age
+    if is_preflight and place.is_ours and found != str(max(here, 0)):
+        yield say("max_age", found=found or 5, here=here)
 
 
 def check_caches(place: Place) -> Found:
@@ -271,10 +268,9 @@ def cache_faults(own: Response, theirs: Response, without: Response | None = Non
 
 def kept_by_caches(response: Response) -> str | None:
     """Return the Cache-Control that lets caches keep a response, None if it does not."""
-    value = response.get("cache-control")
-    items = [item.lower() for item in list_items(value)]
-    kept = any(map(KEPT.match, items))
-    return shown(value) if value and kept and "no-store" not in items else None
+    value = response.get("cache-control") or ""
+    kept = KEPT.search(value.lower()) and "no-store" not in value.lower()
+    return shown(value) if kept else None
 
 
 def varies(response: Response) -> bool:
