@@ -289,6 +289,8 @@ def advise(case: Case) -> Advice:
     is_explained = block is not None and block is policy_block(policy, case.request)
     if case.refused:
         is_explained = bool({cause.part for cause in causes} & {"origins", "methods"})
+    if isinstance(policy, FlaskCors) and case.outcome.verdict.during_preflight:
+        is_explained &= case.last.response.status < 300  # which is not the policy's doing
     if not is_explained:
         causes.insert(0, other_cause(case))
     url = case.last.url if case.outcome.exchanges else ""

@@ -554,6 +554,17 @@ def test_pattern_without_an_end_is_warned_of(
     assert explain(after, "GET", "/items", origin=stranger).exit_code == 1
 
 
+def test_causes_of_two_kinds_come_together(explain_newest: Explain) -> None:
+    """A check before CORS, and an origin that is not allowed."""
+    one = COMPLAINTS["log-in before CORS"]
+    found = explain_newest(one.source, *one.request, origin=STRANGER)
+    assert found.reasons == [one.reason, f"{STRANGER} is not allowed; CORS(app) allows {APP}"]
+    ((lead, text), (where, call)) = found.changes
+    assert (lead, text) == (one.lead, one.text)
+    source = changed(changed(one.source, where, call), lead, text)
+    assert explain_newest(source, *one.request, origin=STRANGER).exit_code == 0
+
+
 def test_http_twin_of_an_allowed_origin_is_not_proposed(explain_newest: Explain) -> None:
     found = explain_newest(f"{START}{ONLY}\n{ITEMS}", "PUT", "/items", origin=f"http{APP[5:]}")
     assert found.reasons == [f"http{APP[5:]} is not allowed, but {APP} is: the scheme differs"]
