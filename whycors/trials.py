@@ -27,8 +27,10 @@ from .browser import (
     is_mixed_content,
     list_items,
     list_of_tokens,
+    page_headers,
     preflight_headers,
     redirect_location,
+    unsafe_header_names,
 )
 from .causes import METHODS, STRANGER, lost_cookies, lost_origin, refusal, refusal_in
 from .origins import (
@@ -521,7 +523,10 @@ def fault_of_server(request: PageRequest, outcome: Outcome) -> str:
         close = nearest([verdict.found], "the server", request.origin)
         return f"{shown(request.origin)} is not allowed{close}: allow it, too"
     if verdict.during_preflight and not 200 <= status <= 299:
-        return say("preflight", status=status)
+        if response.get("access-control-allow-methods") is None and b"CORS" not in response.body:
+            return say("preflight", status=status)
+        what = ", ".join([request.method, *unsafe_header_names(page_headers(request))])
+        return say("rejected", status=status, origin=shown(request.origin), what=what)
     if status >= 400:
         fault = what_to_do(status, "servers", "proxies", otherwise="see the server's log")
         return say("unreadable", status=status, fault=fault)

@@ -131,6 +131,14 @@ BLOCKED: dict[str, tuple[Answer, str]] = {
         lambda *_: (200, [*ALLOW, ("Access-Control-Allow-Methods", "GET")]),
         f"allow {PAGE}: in the preflight, the method is not in Access-Control-Allow-Methods (PUT)",
     ),
+    # As Starlette does, and so FastAPI.
+    "rejects-put": (
+        lambda method, _: (
+            400 if method == "OPTIONS" else 200,
+            [*ALLOW, ("Access-Control-Allow-Methods", "GET")],
+        ),
+        f"the server's CORS check rejects the preflight with 400: allow {PAGE} to send PUT",
+    ),
     "two-credentials": (
         lambda *_: (200, [*ALLOW, *2 * [("Access-Control-Allow-Credentials", "true")], *METHODS]),
         "the API sends Access-Control-Allow-Credentials, and a proxy adds its own",
