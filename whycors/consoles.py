@@ -133,11 +133,15 @@ FIELDS = {
     "url": r"'?(?P<url>\S+?)'?",
     "value": r".*?",
 }
-QUOTES = str.maketrans("‘’“”«»", "''\"\"''")
+QUOTES = str.maketrans("‘’“”", "''\"\"")
+
+
+def plain(text: str) -> str:
+    return re.sub(r"«\s*|\s*»", "'", text.translate(QUOTES))
 
 
 def to_pattern(sentence: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", sentence.translate(QUOTES))
+    parts = re.split(r"\{(\w+)\}", plain(sentence))
     return re.compile(
         "".join(FIELDS[part] if at % 2 else re.escape(part) for at, part in enumerate(parts))
     )
@@ -181,7 +185,7 @@ LOADED = ("audio", "CSS stylesheet", "font", "image", "manifest", "script", "tex
 
 def read(text: str) -> list[Said]:
     """Return what a pasted text says of each request that was blocked, in its order."""
-    text = re.sub(r"^> ", "", text.translate(QUOTES), flags=re.MULTILINE)  # as e-mail quotes it
+    text = re.sub(r"^> ", "", plain(text), flags=re.MULTILINE)  # as e-mail quotes it
     text = " ".join(text.split())
     frames = [(match, name) for name, frame in FRAMES for match in frame.finditer(text)]
     tried = [
@@ -225,7 +229,7 @@ def said_in(
     causes = [(match, block) for block, cause in CAUSES for match in cause.finditer(part)]
     causes.sort(key=lambda one: one[0].start())
     cause, block = causes[which] if causes else (None, None)
-    found = ((cause and cause.groupdict().get("found")) or "").strip() or None
+    found = cause.groupdict().get("found") if cause else None
     origin = named.get("origin") or (cause and cause.groupdict().get("origin"))
     method = "GET" if named.get("api") in LOADED else next(iter(asked), named.get("method"))
     is_preflight = method == "OPTIONS"  # whose page does not say what it asked for

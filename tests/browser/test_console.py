@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pytest
 from chromium import RUN, Browser, Certificate, serve
-from engines import FirefoxTab, webkit_console
+from conftest import skip
+from engines import PATIENCE, PREFERENCES, FirefoxTab, firefox, webkit_console
 from test_browser import GET, PAGE, Scripted, odd_replies, reply
 
 from whycors.browser import (
@@ -118,11 +121,45 @@ def test_firefox(start_engine: Callable[[str], Browser], certificate: Certificat
         tab.read_console()
         for start in range(0, len(asked), 40):  # it keeps 250 messages
             browser.fetch_all(asked[start : start + 40])
-            for line in tab.read_console():
-                url = URL.search(line)
-                assert url, line
-                said.setdefault(url[0], line)
+            said = {**by_url(tab.read_console()), **said}
     assert not list(differences("Firefox", urls, said))
+
+
+def by_url(lines: list[str]) -> dict[str, str]:
+    """Return the first line about each URL."""
+    return {url[0]: line for line in reversed(lines) if (url := URL.search(line))}
+
+
+LANGUAGES = Path("/usr/lib/firefox-esr/browser/extensions")
+
+
+@pytest.mark.parametrize("language", ["de", "es-ES", "fr", "ja"])
+def test_firefox_in_another_language(
+    language: str, tmp_path: Path, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each cause is read as it is in English."""
+    pack = LANGUAGES / f"langpack-{language}@firefox-esr.mozilla.org.xpi"
+    if not pack.exists():
+        skip(f"not installed: apt-get install firefox-esr-l10n-{language.lower()}")
+    # It speaks the language from the second start of its profile on.
+    first = ["--headless", "--no-remote", "--profile", str(tmp_path)]
+    shot = ["--screenshot", str(tmp_path / "shot.png"), "about:blank"]
+    subprocess.run(["firefox-esr", *first, *shot], check=True, timeout=PATIENCE)
+    monkeypatch.setitem(PREFERENCES, "intl.locale.requested", language)
+    one_of_each = {case[3]: number for number, case in enumerate(CASES)}
+    with firefox(tmp_path, certificate) as browser, server(certificate) as urls:
+        tab = browser.tab
+        assert isinstance(tab, FirefoxTab)
+        tab.read_console()
+        cases = [(urls[number], CASES[number][0]) for number in one_of_each.values()]
+        browser.fetch_all([(url, request, body(request)) for url, request in cases])
+        said = by_url(tab.read_console())
+    for url, request in cases:
+        outcome = fetch(url, request, reply_of)
+        line = said[outcome.exchanges[-1].url if outcome.exchanges else url]
+        english = sentences(request, url, outcome)["Firefox"]
+        assert line != english
+        assert read(line) == read(english), line
 
 
 PAGE_OF_REQUESTS = """<!doctype html><script>
