@@ -1,18 +1,25 @@
 """Any Flask app is explained: the cause, its place in the code, and a change that then holds."""
 
+import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from chromium import serve
 from conftest import ROOT
+
+from whycors.browser import PageRequest
+
+if TYPE_CHECKING:
+    from chromium import Chromium
 
 APP = "https://app.example.com"
 STRANGER = "https://zzz.test"
@@ -352,6 +359,17 @@ def changed(source: str, lead: str, text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def after_change(source: str, path: str, lead: str, text: str) -> tuple[str, str]:
+    """Return an app and the path that the page calls, after a change."""
+    if "have the page call" in lead:
+        return source, text.removeprefix(API)
+    if "serve the page at" in lead:
+        return source, path
+    if not lead:  # the code is to be fixed
+        return source.replace('{}["name"]', '""'), path
+    return changed(source, lead, text), path
+
+
 @pytest.mark.parametrize("name", COMPLAINTS)
 def test_complaint(explain: Explain, name: str) -> None:
     """A change lets in the page, and no stranger who was kept out before."""
@@ -360,15 +378,11 @@ def test_complaint(explain: Explain, name: str) -> None:
     assert found.exit_code == 1, found
     assert found.reasons == [one.reason]
     assert found.changes == ([[one.lead, one.text]] if one.lead else [])
-    source, request, asked = one.source, one.request, one.asked
-    if "have the page call" in one.lead:
-        request = (request[0], one.text, *request[2:])
-    elif "serve the page at" in one.lead:
+    method, path, *headers = one.request
+    source, path = after_change(one.source, path, one.lead, one.text)
+    request, asked = (method, path, *headers), one.asked
+    if "serve the page at" in one.lead:
         asked |= {"origin": one.text}
-    elif one.lead:
-        source = changed(source, one.lead, one.text)
-    else:
-        source = source.replace('{}["name"]', '""')
     after = explain(source, *request, **asked, send=True)
     assert after.exit_code == 0, after
     asked |= {"origin": STRANGER}
@@ -811,3 +825,45 @@ def test_django(whycors_folder: Path, tmp_path: Path, package: str) -> None:
     unsent = whycors(APP, "POST", "/items")
     assert unsent.returncode == 2, unsent
     assert "Not known: the POST was not sent" in unsent.stdout
+
+
+# Chromium judges what was given as advice
+
+
+@contextmanager
+def serving(source: str, folder: Path) -> Iterator[str]:
+    """Serve an app as it is written, and yield its origin."""
+    file = folder / "app.py"
+    file.write_text(source)
+    spec = importlib.util.spec_from_file_location("served_app", file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def app(environ: Any, start_response: Any) -> Any:
+        try:
+            return module.app(environ, start_response)
+        except KeyError:  # as a debugger answers
+            start_response("500 INTERNAL SERVER ERROR", [])
+            return [b""]
+
+    with serve(app) as port:
+        yield f"http://localhost:{port}"
+
+
+@pytest.mark.parametrize("name", COMPLAINTS)
+def test_chromium_agrees(browser: "Chromium", tmp_path: Path, name: str) -> None:
+    """It blocks the page before the change and lets it in after it, and no stranger."""
+    one = COMPLAINTS[name]
+    method, path, *names = one.request
+    page = PageRequest(one.origin, method, tuple((n, "1") for n in names), one.credentials)
+    stranger = replace(page, origin="https://stranger.example.net")
+    with serving(one.source, tmp_path) as api:
+        assert not browser.fetch(f"{api}{path}", page).allowed
+        was_in = browser.fetch(f"{api}{path}", stranger).allowed
+    source, path = after_change(one.source, path, one.lead, one.text)
+    if "serve the page at" in one.lead:
+        page = replace(page, origin=one.text)
+    with serving(source, tmp_path) as api:
+        assert browser.fetch(f"{api}{path}", page).allowed
+        assert not browser.fetch(f"{api}{path}", stranger).allowed or was_in
