@@ -30,7 +30,8 @@ def sentences(request: PageRequest, url: str, outcome: Outcome) -> dict[str, str
     """
     block, found = outcome.verdict.block, outcome.verdict.found
     if block is Block.MIXED_CONTENT:
-        values: dict[str, Any] = {"origin": request.origin, "url": found}
+        api = "XMLHttpRequest endpoint" if request.preflight else "resource"
+        values: dict[str, Any] = {"origin": request.origin, "url": found, "api": api}
         return {
             browser: WORDS[browser][block.name].format(**values)
             for browser in ("Chrome", "Firefox", "Safari")
@@ -128,6 +129,7 @@ FIELDS = {
     "api": r"(?P<api>[\w ]{1,30}?)",
     "found": r"(?P<found>[^']*?)",
     "origin": r"(?P<origin>\S+?)",
+    "page": r"(?P<origin>\w+://[^\s/']+)/\S*?",
     "redirected": r"(?: \(redirected from '(?P<first>\S+?)'\))?",
     "status": r"\d+",
     "url": r"'?(?P<url>\S+?)'?",
@@ -141,7 +143,7 @@ def plain(text: str) -> str:
 
 
 def to_pattern(sentence: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", plain(sentence))
+    parts = re.split(r"\{(\w+)\}", plain(sentence).replace("{origin}/", "{page}"))
     return re.compile(
         "".join(FIELDS[part] if at % 2 else re.escape(part) for at, part in enumerate(parts))
     )
@@ -168,7 +170,8 @@ FRAMES = [
     if name in ("frame", "MIXED_CONTENT", "WEBSOCKET")
 ]
 CAUSES = [
-    (Block[name], to_pattern(sentence.split("{url}")[0] if name == "MIXED_CONTENT" else sentence))
+    # Other versions end in other words, or in none.
+    (Block[name], to_pattern(re.split(" Have the server| Status code|{url}", sentence)[0]))
     for _, name, sentence in all_words()
     if name in Block.__members__
 ]

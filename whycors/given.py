@@ -207,10 +207,8 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-I", "--head", action="store_true")
         self.add_argument("-b", "--cookie")
         self.add_argument("-u", "--user")
-        for ignored in ("-A", "-e", "-m", "-o", "-w", "-x", "-c", "-E"):
-            self.add_argument(ignored, dest="ignored")
-        for ignored in ("-L", "-S", "-f", "-g", "-i", "-k", "-s", "-v"):
-            self.add_argument(ignored, dest="ignored", action="store_true")
+        self.add_argument(*(f"-{one}" for one in "AemowxcE"), dest="ignored")
+        self.add_argument(*(f"-{one}" for one in "LSfgiksv"), dest="ignored", action="store_true")
 
     def error(self, message: str) -> NoReturn:
         raise click.UsageError(f"correct the curl command: {message}")
@@ -489,28 +487,26 @@ def answers(app: Any, *, words: tuple[str, ...], send: bool, **given: Any) -> li
     `given` has the other values of `request_options`. What nothing names is tried, by requests
     that change nothing; where the answers differ, a terminal is asked. Raises UsageError.
     """
+    if len(words) == 2:
+        raise click.MissingParameter(param_type="argument", param_hint="'PATH'")
+    if len(words) > 3:
+        raise click.UsageError("put the browser's error in quotes")
     if len(words) == 3:
         given["origin"] = read_as(page_origin, "ORIGIN", words[0])
         given["method"] = read_as(page_method, "METHOD", words[1])
-    elif len(words) > 1:
-        missing = click.MissingParameter(param_type="argument", param_hint="'PATH'")
-        raise missing if len(words) == 2 else click.UsageError("put the browser's error in quotes")
-    if len(words) == 3 or re.match(r"/|(?:https?|wss?)://\S+\Z", words[-1]):
-        asked = [question(app, words[-1], None, **given)]
-    else:
-        asked = [question(app, said.url, said, **given) for said in read_text(words[0])]
-    return [answer for one in asked for answer in answers_to(one, send)]
-
-
-def read_text(text: str) -> list[Said]:
-    if found := read(text):
-        return found
-    if "ERR_CONNECTION_REFUSED" in text:
+    text = words[-1]
+    if len(words) == 3 or re.match(r"/|(?:https?|wss?)://\S+\Z", text):
+        asked = [question(app, text, None, **given)]
+    elif said := read(text):
+        asked = [question(app, one.url, one, **given) for one in said]
+    elif "ERR_CONNECTION_REFUSED" in text:
         raise click.UsageError("start the API, or correct the URL: the browser found nothing there")
-    raise click.UsageError(
-        "paste the whole error about CORS from the browser's console, or a curl command, or"
-        f" write ORIGIN METHOD PATH, not {shown(text)}"
-    )
+    else:
+        raise click.UsageError(
+            "paste the whole error about CORS from the browser's console, or a curl command, or"
+            f" write ORIGIN METHOD PATH, not {shown(text)}"
+        )
+    return [answer for one in asked for answer in answers_to(one, send)]
 
 
 def question(
@@ -679,7 +675,9 @@ def to_websocket(asked: Question) -> Answer:
     """Return what the policy says of a page's WebSocket: browsers leave it to the server."""
     one = asked.explain(asked.origin or asked.stranger, "GET")
     policy = policy_for(asked.app, asked.url)
-    if policy is None or "cors_policy" not in asked.app.extensions:
+    if one.outcome.verdict.block is Block.MIXED_CONTENT:
+        text, code = f"Blocked: {reasons(one)[0].replace('call http', 'call ws')}", 1
+    elif policy is None or "cors_policy" not in asked.app.extensions:
         text, code = "See in the server's log what it answered: no CORS setting decides it.", 2
     elif asked.origin is None:
         text, code = f"Pages on {in_words(policy.origins)} may connect. Add --origin.", 2

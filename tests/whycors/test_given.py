@@ -162,6 +162,27 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         f"Blocked from {APP} and {LOCAL}, whatever the method: {X_TRACE}",
         "x-trace'",
     ),
+    "Chrome, years ago": (
+        (
+            f"{IN_CHROME}The 'Access-Control-Allow-Origin' header has a value '{LOCAL}' that is not"
+            " equal to the supplied origin. Have the server send the header with a valid value, or,"
+            " if an opaque response serves your needs, set the request's mode to 'no-cors'"
+        ),
+        f"Blocked, whatever the method: {PORT}",
+        f", {S}'",
+    ),
+    "Chrome, mixed content": (
+        (
+            f"Mixed Content: The page at '{APP}/page' was loaded over HTTPS, but requested an"
+            " insecure XMLHttpRequest endpoint 'http://api.example.com/api/echo'. This request has"
+            " been blocked; the content must be served over HTTPS."
+        ),
+        (
+            "Blocked, whatever the method: the page is on https: have it call"
+            " https://api.example.com/api/echo"
+        ),
+        "",
+    ),
     "a request's line": (
         f"GET {HERE} net::ERR_FAILED 200 (OK)",
         f"Blocked: {UNNAMED}",
@@ -289,6 +310,17 @@ def test_language_of_which_only_the_url_is_read(cors: Commands) -> None:
                 "Firefox can’t establish a connection to the server at ws://localhost:5000/ws.",
             ],
             f"Refused: {PORT}",
+            1,
+        ),
+        (
+            [
+                (
+                    f"Mixed Content: The page at '{APP}/page' was loaded over HTTPS, but attempted to"
+                    " connect to the insecure WebSocket endpoint 'ws://api.example.com/ws'. This"
+                    " request has been blocked; this endpoint must be available over WSS."
+                )
+            ],
+            "Blocked: the page is on https: have it call wss://api.example.com/ws",
             1,
         ),
     ],
