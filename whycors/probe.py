@@ -14,19 +14,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import click
 
-from . import trials
-from .browser import (
-    REDIRECTS,
-    PageRequest,
-    Response,
-    Send,
-    fetch,
-    is_loopback_url,
-    is_mixed_content,
-    normalize_method,
-    page_headers,
-    preflight_headers,
-)
+from . import browser, trials
+from .browser import PageRequest, Response, Send
 from .causes import STRANGER, Advice, Change, advice_here, lost_cookies, refusal
 from .entry import called_as
 from .explain import Explanation, local_network
@@ -62,8 +51,8 @@ def probe(
     """
     over_network = sender(request.body, timeout)
     as_page = with_metadata(over_network if send else harmless(over_network), request.origin)
-    outcome = fetch(url, request, as_page)
-    is_safe = send or normalize_method(request.method) in SAFE_METHODS
+    outcome = browser.fetch(url, request, as_page)
+    is_safe = send or browser.normalize_method(request.method) in SAFE_METHODS
     unsent = bool(outcome.exchanges) and not is_safe and not outcome.verdict.during_preflight
     if unsent:  # what was sent, and last what was not
         sent = [replace(one, method=harmless_method(one.method)) for one in outcome.exchanges]
@@ -91,7 +80,7 @@ def probe(
         )
         advice = local if local and local.reason == reason else Advice((reason,), more)
     warnings = []
-    is_here = is_loopback_url(url)
+    is_here = browser.is_loopback_url(url)
     if outcome.allowed and not is_here and (prompt := local_network(request.origin, url)):
         warnings.append(prompt)
     if local is not None and local is not advice:
@@ -119,8 +108,10 @@ def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response
     send = with_metadata(send, STRANGER)
     with suppress(Unreachable):
         if request.method in ("GET", "HEAD"):
-            return send(request.method, url, (("Origin", STRANGER), *page_headers(stranger)))
-        return send("OPTIONS", url, preflight_headers(stranger) or ())
+            return send(
+                request.method, url, (("Origin", STRANGER), *browser.page_headers(stranger))
+            )
+        return send("OPTIONS", url, browser.preflight_headers(stranger) or ())
     return None
 
 
@@ -218,13 +209,13 @@ def check_server(
     place = Place(url, policy, sender(None, timeout), is_stated=True)
     first, *others = origin_steps(place)
     checks = [first()]
-    if is_mixed_content(origins[0], url):
+    if browser.is_mixed_content(origins[0], url):
         return checks
     checks += run([*others, *other_steps(place)], "All", show_progress)
     if any(check.faults for check in checks) and "null" not in origins:
         where = at(url, f"{urlsplit(url).path.rstrip('/')}{NO_ROUTE}")
         answers = [place.send("GET", one, ()) for one in (url, where)]
-        if answers[0].status not in REDIRECTS and answers[0].status < 500:
+        if answers[0].status not in browser.REDIRECTS and answers[0].status < 500:
             checks[0] = replace(checks[0], recipes=trials.recipes(policy, answers))
     return checks + run(plain_http_steps(place), "Plain http", show_progress)
 

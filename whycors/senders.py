@@ -228,8 +228,6 @@ def environ(method: str, url: str, headers: Headers, content: bytes | None) -> d
         "PATH_INFO": unquote_to_bytes(parts.path or "/").decode("latin-1"),
         "QUERY_STRING": parts.query,
         "CONTENT_LENGTH": str(len(content or b"")),
-        "SERVER_NAME": parts.hostname or "localhost",
-        "SERVER_PORT": str(parts.port or (443 if parts.scheme == "https" else 80)),
         "HTTP_HOST": parts.netloc,
         "REMOTE_ADDR": "127.0.0.1",
         "wsgi.url_scheme": parts.scheme,

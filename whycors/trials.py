@@ -9,40 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin, urlsplit
 
-from .browser import (
-    REDIRECTS,
-    Block,
-    Exchange,
-    Headers,
-    Outcome,
-    PageRequest,
-    Response,
-    Send,
-    Verdict,
-    check_preflight,
-    cors_check,
-    fetch,
-    http_origin,
-    is_loopback_url,
-    is_mixed_content,
-    list_items,
-    list_of_tokens,
-    page_headers,
-    preflight_headers,
-    redirect_location,
-    unsafe_header_names,
-)
+from . import browser, origins
+from .browser import Block, Exchange, Headers, Outcome, PageRequest, Response, Send, Verdict
 from .causes import METHODS, STRANGER, lost_cookies, lost_origin, refusal, refusal_in
-from .origins import (
-    is_for_development,
-    is_loopback,
-    nearest,
-    origin_notes,
-    shown,
-    site,
-    split_origin,
-    with_metadata,
-)
+from .origins import is_for_development, is_loopback, shown, site, split_origin, with_metadata
 from .policies import SAFE_METHODS, Policy
 from .senders import Unreachable, known
 
@@ -102,7 +72,7 @@ class Place:
     @property
     def pages(self) -> list[str]:
         """The policy's origins, but for those of this machine if the API is on another."""
-        is_here = self.is_stated or is_loopback_url(self.url)
+        is_here = self.is_stated or browser.is_loopback_url(self.url)
         return [one for one in self.policy.origins if is_here or not is_for_development(one)]
 
     @property
@@ -119,14 +89,14 @@ class Place:
 
     def preflight(self, request: PageRequest) -> Outcome:
         """Send nothing but the preflight of a request."""
-        if is_mixed_content(request.origin, self.url):
+        if browser.is_mixed_content(request.origin, self.url):
             return Outcome(Verdict(Block.MIXED_CONTENT, self.url), ())
-        sent = self.exchange("OPTIONS", preflight_headers(request) or ())
-        return Outcome(check_preflight(request, sent.response), (sent,))
+        sent = self.exchange("OPTIONS", browser.preflight_headers(request) or ())
+        return Outcome(browser.check_preflight(request, sent.response), (sent,))
 
     def get(self, page: str) -> tuple[PageRequest, Outcome]:
         request = PageRequest(page, "GET", credentials=self.policy.supports_credentials)
-        return request, fetch(self.url, request, with_metadata(self.send, page))
+        return request, browser.fetch(self.url, request, with_metadata(self.send, page))
 
     def exchange(self, method: str, headers: Headers) -> Exchange:
         """Send one request as the browser of the page in its Origin header would."""
@@ -166,7 +136,7 @@ def check_origin(place: Place, origin: str) -> Found:
                 return BLOCKED, faults
             done.append(BLOCKED if failed else f"GET {outcome.response.status}")
     requests = [place.request(page, method) for method in policy.methods]
-    asked = [request for request in requests if preflight_headers(request) is not None]
+    asked = [request for request in requests if browser.preflight_headers(request) is not None]
     blocked = []
     for request in asked:
         outcome = place.preflight(request)
@@ -213,7 +183,7 @@ def request_faults(place: Place, request: PageRequest, outcome: Outcome) -> Iter
         yield say("error", status=response.status, fault=fault)
     else:
         yield from header_faults(place, response)
-        exposed = list_of_tokens(response.get("access-control-expose-headers")) or []
+        exposed = browser.list_of_tokens(response.get("access-control-expose-headers")) or []
         readable = {name.lower() for name in exposed}
         if missing := [name for name in policy.expose_headers if name.lower() not in readable]:
             yield say("unexposed", names=", ".join(missing))
@@ -277,7 +247,7 @@ def kept_by_caches(response: Response) -> str | None:
 
 def varies(response: Response) -> bool:
     """Return whether caches store a copy for each origin."""
-    names = {name.lower() for name in list_items(response.get("vary"))}
+    names = {name.lower() for name in browser.list_items(response.get("vary"))}
     return bool(names & {"*", "origin"})
 
 
@@ -326,10 +296,10 @@ def strangers(place: Place) -> list[str]:
     """
     exact = [origin for origin in place.pages if "*" not in origin]
     wildcards = [origin for origin in place.pages if "*" in origin]
-    own = http_origin(place.url)
+    own = browser.http_origin(place.url)
     found = [STRANGER, "null"]
     for page in map(sample, [*exact[:1], *wildcards[:1]]):
-        alike = [one for one in lookalikes(page) if http_origin(one) != own]
+        alike = [one for one in lookalikes(page) if browser.http_origin(one) != own]
         found += [one for one in alike if place.is_ours or is_foreign(one, page)]
     return [one for one in dict.fromkeys(found) if not (place.is_ours and place.policy.allows(one))]
 
@@ -340,7 +310,7 @@ def check_strangers(place: Place, others: list[str]) -> Found:
     faults: list[str] = []
     is_meant = place.is_stated or place.policy.allows(STRANGER)
     for origin in others:
-        preflight = preflight_headers(place.request(origin, place.policy.methods[0]))
+        preflight = browser.preflight_headers(place.request(origin, place.policy.methods[0]))
         sent = [place.exchange("GET", (("Origin", origin),))]
         sent += [place.exchange("OPTIONS", preflight)] if preflight else []
         for response in (one.response for one in sent):
@@ -384,7 +354,7 @@ def check_refusal(place: Place) -> Found:
     status = sent.response.status
     if refusal_in(sent.response) is not None:
         return f"POST {status}, refused", []
-    if is_from_api(sent.response) and status < 500 and status not in REDIRECTS:
+    if is_from_api(sent.response) and status < 500 and status not in browser.REDIRECTS:
         return f"POST {status}", [say("unprotected", status=status)]
     outcome = Outcome(Verdict(Block.NO_ALLOW_ORIGIN), (sent,))
     return f"POST {status}", [place.blame(PageRequest(STRANGER, "POST"), outcome)]
@@ -402,7 +372,7 @@ def check_large_body(place: Place, method: str) -> Found:
     """Try whether a page can read that a body is too large. `place` sends it."""
     request = PageRequest(place.page, method, credentials=place.policy.supports_credentials)
     sent = place.exchange(method, (("Origin", place.page), ("Content-Type", "text/plain")))
-    outcome = Outcome(cors_check(request, sent.response), (sent,))
+    outcome = Outcome(browser.cors_check(request, sent.response), (sent,))
     result = f"{method} {sent.response.status}"
     if not outcome.allowed:
         return result, [place.blame(request, outcome)]
@@ -417,7 +387,7 @@ def check_plain_http(url: str, send: Send) -> Found:
         response = send("GET", url, ())
     except Unreachable:
         return "nothing answers", []
-    location = redirect_location(response)
+    location = browser.redirect_location(response)
     if location is not None and urljoin(url, location).startswith("https:"):
         return f"GET {response.status}, to https", []
     return f"GET {response.status}", [say("plain_http", url=url)]
@@ -435,7 +405,7 @@ def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | No
     if fault := redirect_fault(outcome, who):
         return fault
     for name in ("Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"):
-        if len(list_items(outcome.response.get(name.lower()))) > 1:
+        if len(browser.list_items(outcome.response.get(name.lower()))) > 1:
             return say("doubled", name=name)
     if is_ours and is_from_proxy(outcome) and not (local and outcome.response.status < 300):
         return foreign(outcome, who)
@@ -451,7 +421,7 @@ def redirect_fault(outcome: Outcome, who: str) -> str | None:
         return say("loop")
     if verdict.block is Block.REDIRECT_URL:
         return say("bad_location", target=shown(verdict.found))
-    location, preflight = redirect_location(last.response), verdict.during_preflight
+    location, preflight = browser.redirect_location(last.response), verdict.during_preflight
     if verdict.block is Block.MIXED_CONTENT:
         location = verdict.found
     elif location is None or (is_from_api(last.response) and not preflight):
@@ -520,12 +490,14 @@ def fault_of_server(request: PageRequest, outcome: Outcome) -> str:
         hit = response.get("age") or "hit" in (response.get("x-cache") or "").lower()
         if hit and not varies(response):
             return say("cached", found=found)
-        close = nearest([verdict.found], "the server", request.origin)
+        close = origins.nearest([verdict.found], "the server", request.origin)
         return f"{shown(request.origin)} is not allowed{close}: allow it, too"
     if verdict.during_preflight and not 200 <= status <= 299:
         if response.get("access-control-allow-methods") is None and b"CORS" not in response.body:
             return say("preflight", status=status)
-        what = ", ".join([request.method, *unsafe_header_names(page_headers(request))])
+        what = ", ".join(
+            [request.method, *browser.unsafe_header_names(browser.page_headers(request))]
+        )
         return say("rejected", status=status, origin=shown(request.origin), what=what)
     if status >= 400:
         fault = what_to_do(status, "servers", "proxies", otherwise="see the server's log")
@@ -605,7 +577,7 @@ def origin_risks(policy: Policy, origin: str, debug: bool) -> Iterator[str]:
     elif origin.startswith("http://"):
         yield say("risk_plain_http", origin=origin)
     if "*" in split_origin(origin)[1]:
-        yield from (f"{origin}: {note}" for note in origin_notes(origin))
+        yield from (f"{origin}: {note}" for note in origins.origin_notes(origin))
         if policy.supports_credentials:
             yield say("risk_any_host", origin=origin)
 
@@ -634,7 +606,7 @@ def notes(policy: Policy, api: str) -> Iterator[str]:
     """Yield what the owner should know, such as which origin an app has on other systems."""
     for origin in policy.origins:
         if "*" not in origin:
-            yield from (f"{origin}: {note}" for note in origin_notes(origin))
+            yield from (f"{origin}: {note}" for note in origins.origin_notes(origin))
     if policy.supports_credentials:
         yield say("risk_ask", url=f"{api}/api/echo")
     for path, own in policy.paths.items():
