@@ -206,6 +206,15 @@ def test_cookies_that_no_browser_would_send(probe: Probe) -> None:
     assert "the cookie session gets lost (Firefox may send it): the page is on another site" in text
 
 
+def test_cookie_that_gets_lost_is_named_for_one_request(probe: Probe) -> None:
+    request = ("GET", "--credentials")
+    for fault, lost in (("no-flags", "the page is on another site than the API"), ("good", None)):
+        result = probe(fault, *request, page="https://app.example", **CREDENTIALS)
+        found = [line for line in result.stdout.splitlines() if "gets lost" in line]
+        assert bool(found) == bool(lost), result
+        assert not lost or lost in found[0]
+
+
 def test_body_over_the_limit(probe: Probe) -> None:
     result, text = check(probe, "small", "--body-limit", "1")
     assert result.exit_code == 1
