@@ -243,12 +243,33 @@ def test_probe_without_an_app(alone: Path, tmp_path: Path) -> None:
         for done in (allowed, blocked):
             (note,) = done.stderr.splitlines()
             assert note.startswith("There is no policy here to compare with: ")
+        any_server = run(tmp_path, alone, "probe", f"{url}none", "--origin", APP)
+        assert (any_server.returncode, any_server.stderr) == (1, "")
+        assert f"Access-Control-Allow-Origin: {APP}" in any_server.stdout
         whole = run(tmp_path, alone, "probe", url)
     shown = run(tmp_path, alone, "show")
     explained = run(tmp_path, alone, "explain", APP, "GET", "/")
     for done in (whole, shown, explained):
         assert done.returncode == 1
         assert done.stderr == "Error: run this where the app's packages are: Flask is not here\n"
+
+
+WSGI = """
+def application(environ, start_response):
+    start_response("200 OK", [("Access-Control-Allow-Origin", "http://localhost:5173")])
+    return [b""]
+"""
+
+
+def test_wsgi_application_without_flask(alone: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text(WSGI)
+    explain = ("explain", "--app", "plain:application")
+    allowed = run(tmp_path, alone, *explain, APP, "GET", "/")
+    assert (allowed.returncode, allowed.stderr) == (0, ""), allowed
+    blocked = run(tmp_path, alone, *explain, "http://localhost:3000", "GET", "/")
+    assert (blocked.returncode, blocked.stderr) == (1, "")
+    assert "Access-Control-Allow-Origin: http://localhost:3000" in blocked.stdout
+    assert run(tmp_path, alone, "show", "--app", "plain:application").returncode == 0
 
 
 # Its text
