@@ -47,6 +47,7 @@ from .policies import (
     calls,
     checked,
     closed_over,
+    ended,
     endpoint_of,
     in_one_line,
     layers,
@@ -646,8 +647,11 @@ def with_lacking(policy: Policy, lacking: dict[str, Any], request: PageRequest) 
     }
     if isinstance(policy, FlaskCors) and "origins" in values:
         values["origins"] = [one for one in values["origins"] if not misspelt(one, request.origin)]
-    if isinstance(policy, FlaskCors) and policy.is_public and "supports_credentials" in values:
-        values["origins"] = [request.origin]  # or every site could act as the user
+    if isinstance(policy, FlaskCors) and "supports_credentials" in values:
+        # Or others could act as the user, too.
+        origins = values.get("origins", policy.origins)
+        fixed = [(ended(one, request.origin) or ("", one))[1] for one in origins]
+        values["origins"] = [request.origin] if policy.is_public else fixed
     return values
 
 

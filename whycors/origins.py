@@ -6,7 +6,6 @@ rules.tsv says what its rows mean. What the table cannot say of an origin is her
 import difflib
 import ipaddress
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -182,14 +181,14 @@ def is_punycode(label: str) -> bool:
 
 
 @cache
-def suffixes(only_icann: bool) -> PublicSuffixList:
-    """Return the public suffix list, which takes 30 ms to read: only wildcards need it."""
-    return PublicSuffixList(accept_unknown=False, only_icann=only_icann)
+def suffixes(accept_unknown: bool = False, only_icann: bool = False) -> PublicSuffixList:
+    """Return the public suffix list, which takes 30 ms to read."""
+    return PublicSuffixList(accept_unknown=accept_unknown, only_icann=only_icann)
 
 
 def is_public_suffix(host: str) -> bool:
     """Return whether anyone can get a name right under a host."""
-    return bool(suffixes(only_icann=False).is_public(host))
+    return bool(suffixes().is_public(host))
 
 
 def is_registry(host: str) -> bool:
@@ -197,36 +196,20 @@ def is_registry(host: str) -> bool:
     return bool(suffixes(only_icann=True).is_public(host))
 
 
-def compile_wildcards(origins: list[str]) -> re.Pattern[str]:
-    """Return one pattern that matches the whole of each origin that a wildcard stands for.
-
-    Wildcards that begin alike share a branch, so that matching takes no longer for thousands.
-    """
-    return re.compile(NOT_TOO_LONG + branch([pieces(origin) for origin in origins]) + r"\Z")
-
-
-def pieces(origin: str) -> list[str]:
-    """Return an origin as pieces of a pattern: one a character, and one a wildcard."""
-    scheme, host, port = split_origin(origin)
-    start, star, end = host.partition("*")
-    wildcard = [ANY_SUBDOMAIN if end.startswith(".") and not start else PART_OF_A_LABEL]
-    end = end[1:] if wildcard == [ANY_SUBDOMAIN] else end
-    name = [*map(re.escape, start), *(wildcard if star else []), *map(re.escape, end)]
-    ports = [ANY_PORT] if port == "*" else [*f":{port}"] if port else []
-    return [*map(re.escape, f"{scheme}://"), *name, *ports]
+def matches_wildcard(wildcard: str, origin: str) -> bool:
+    """Return whether an origin with wildcards stands for an origin."""
+    scheme, host, port = split_origin(wildcard)
+    ports = ANY_PORT if port == "*" else f":{port}" if port else ""
+    pattern = f"{NOT_TOO_LONG}{re.escape(scheme)}://{host_pattern(host)}{ports}"
+    return re.fullmatch(pattern, origin) is not None
 
 
-def branch(sequences: list[list[str]]) -> str:
-    """Return a pattern for any one of the sequences, which all differ."""
-    common = os.path.commonprefix(sequences)
-    start = "".join(common)
-    if len(sequences) == 1:
-        return start
-    branches: dict[str, list[list[str]]] = {}
-    for sequence in sequences:
-        rest = sequence[len(common) :]
-        branches.setdefault(rest[0] if rest else "", []).append(rest)
-    return f"{start}(?:{'|'.join(branch(group) for group in branches.values())})"
+@cache
+def host_pattern(host: str) -> str:
+    pattern = re.escape(host)
+    if host.startswith("*."):
+        return pattern.replace(r"\*\.", ANY_SUBDOMAIN, 1)
+    return pattern.replace(r"\*", PART_OF_A_LABEL)
 
 
 def is_for_development(origin: str) -> bool:
@@ -281,13 +264,8 @@ def site(url: str) -> tuple[str, str] | None:
         return None
     scheme, host, _ = origin
     is_address = ":" in host or host.rpartition(".")[2].isdigit()
-    domain = None if is_address else all_suffixes().privatesuffix(host)
+    domain = None if is_address else suffixes(accept_unknown=True).privatesuffix(host)
     return scheme, domain or host
-
-
-@cache
-def all_suffixes() -> PublicSuffixList:
-    return PublicSuffixList()
 
 
 # Comparing takes time, and a policy may list thousands of origins.
@@ -322,7 +300,7 @@ def misspelt(allowed: str, origin: str) -> str | None:
         return problem if f"write {origin}, not " in problem else None
     if canonical == origin != allowed:
         return f"write {origin}, as browsers do"
-    if "*" in canonical.strip("*") and compile_wildcards([canonical]).match(origin):
+    if "*" in canonical.strip("*") and matches_wildcard(canonical, origin):
         return "a * there does not stand for any name, as it is a regular expression to flask-cors"
     return None
 
@@ -342,7 +320,7 @@ def scheme_or_port_difference(origin: str, allowed: str) -> str | None:
     """Return what differs between two origins if it is the scheme, the port or both."""
     scheme, host, port = split_origin(origin)
     its_scheme, its_host, its_port = split_origin(allowed)
-    if not covers(its_host, host):
+    if not re.fullmatch(host_pattern(its_host), host):
         return None
     parts = [
         *(["scheme"] if scheme != its_scheme else []),
@@ -362,16 +340,6 @@ def host_difference(origin: str, allowed: str) -> str | None:
     if is_loopback(origin) and is_loopback(allowed):
         return "to a browser, these are two hosts"
     return None
-
-
-def covers(its_host: str, host: str) -> bool:
-    """Return whether a host is the allowed one, or matches its wildcard."""
-    start, star, end = its_host.partition("*")
-    if not star:
-        return host == its_host
-    rest = host.removeprefix(start).removesuffix(end)
-    fits = len(start) + len(rest) + len(end) == len(host)
-    return fits and bool(rest) and (its_host.startswith("*.") or "." not in rest)
 
 
 def first_three(origins: Sequence[str]) -> str:

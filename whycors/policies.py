@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from itertools import repeat
 from pathlib import Path
@@ -25,7 +25,14 @@ import click
 
 from .browser import SAFELISTED_METHODS, Headers, Response
 from .entry import FAILED
-from .origins import compile_wildcards, credentials_problem, read_item, read_origin, shown
+from .origins import (
+    as_regex,
+    credentials_problem,
+    matches_wildcard,
+    read_item,
+    read_origin,
+    shown,
+)
 
 # The title of the API's refusals. The detail is the reason.
 REFUSED = "Refused by the CORS policy"
@@ -75,12 +82,12 @@ def parse_methods(value: Any) -> tuple[tuple[str, ...], list[str]]:
     return found, problems
 
 
-def parse_allow_headers(value: Any) -> tuple[tuple[str, ...], list[str]]:
-    return parse_list(value, lambda item: read_item("allowed header", item), "Content-Type")
-
-
-def parse_expose_headers(value: Any) -> tuple[tuple[str, ...], list[str]]:
-    return parse_list(value, lambda item: read_item("exposed header", item), "X-Request-ID")
+parse_allow_headers = partial(
+    parse_list, read=partial(read_item, "allowed header"), example="Content-Type"
+)
+parse_expose_headers = partial(
+    parse_list, read=partial(read_item, "exposed header"), example="X-Request-ID"
+)
 
 
 def parse_bool(value: Any) -> tuple[bool, list[str]]:
@@ -150,10 +157,11 @@ class Policy:
 
     def allows(self, origin: str) -> bool:
         """Return whether a page on this origin may read the API's answers."""
+        wildcards = (one for one in self.origins if "*" in one)
         return (
-            origin in self._exact
-            or (self._wildcards is not None and self._wildcards.match(origin) is not None)
-            or self.is_public
+            self.is_public
+            or ("*" not in origin and origin in self.origins)
+            or any(matches_wildcard(one, origin) for one in wildcards)
         )
 
     def allows_method(self, method: str) -> bool:
@@ -165,7 +173,7 @@ class Policy:
 
         A `*` does not stand for Authorization (Fetch, section 2.2.2).
         """
-        names = self._header_names
+        names = [one.lower() for one in self.allow_headers]
         return name in names or ("*" in names and name != "authorization")
 
     def for_path(self, path: str) -> "Policy":
@@ -200,19 +208,6 @@ class Policy:
             return checked({**parts_of(whole), **values}, paths)
         own = {**paths, self.path: {**paths.get(self.path, {}), **values}}
         return checked(parts_of(whole), own).for_path(self.path.rstrip("/"))
-
-    @cached_property
-    def _header_names(self) -> frozenset[str]:
-        return frozenset(name.lower() for name in self.allow_headers)
-
-    @cached_property
-    def _exact(self) -> frozenset[str]:
-        return frozenset(origin for origin in self.origins if "*" not in origin)
-
-    @cached_property
-    def _wildcards(self) -> re.Pattern[str] | None:
-        found = [origin for origin in self.origins if "*" in origin and origin != "*"]
-        return compile_wildcards(found) if found else None
 
 
 class NoPolicy(click.ClickException):
@@ -296,12 +291,8 @@ class FlaskCors(Policy):
     def name(self) -> str:
         if self.call == "@cross_origin(":
             return f"@cross_origin at {self.place}"
-        of_path = "" if self.covers_all else f" for {self.resources[self.at][0]}"
-        return f"{self.call}){of_path}"
-
-    @property
-    def covers_all(self) -> bool:
-        return self.resources[self.at][0] in ("/*", ".*", "/.*", "")
+        pattern = self.resources[self.at][0]
+        return f"{self.call})" + ("" if pattern in ("/*", ".*", "/.*") else f" for {pattern}")
 
     @cached_property
     def is_public(self) -> bool:
@@ -392,6 +383,27 @@ def matches(pattern: str, text: str) -> bool:
     return pattern.casefold() == text.casefold()
 
 
+def ended(pattern: str, page: str = "") -> tuple[str, str] | None:
+    """Return a stranger that a pattern of origins lets in as it has no end, and one with an end.
+
+    `page` is an origin that it is meant to match. None if the pattern is right.
+    """
+    if pattern in ("*", ".*"):
+        return None
+    plain = pattern.lstrip("^").rstrip("*")
+    for old, new in ((r"\\d[+*]?", "1"), (r"\[[^]]*\][+*]?|\.[*+]", "a"), (r"\\(.)", r"\1")):
+        plain = re.sub(old, new, plain)
+    plain = re.sub(r"\(\?:|[()?+*]|\|[^)]*", "", plain)
+    for sample in (page, plain):
+        stranger = f"{re.sub(r':[0-9]*$', '', sample)}.evil.example"
+        fixed = as_regex(pattern) or f"{pattern}$"
+        lets_in_both = matches(pattern, sample) and matches(pattern, stranger)
+        is_fixed = matches(fixed, sample) and not matches(fixed, stranger)
+        if lets_in_both and is_fixed:
+            return stranger, fixed
+    return None
+
+
 def computed(app: Any, values: dict[str, Any]) -> Any:
     return sys.modules["flask_cors.core"].get_cors_options(app, values)
 
@@ -441,13 +453,10 @@ def options_for(app: Any, path: str, method: str) -> Iterator[FlaskCors]:
 def endpoint_of(app: Any, path: str, method: str) -> str | None:
     """Return the endpoint that a path leads to, whatever its slash, None if there is none."""
     from werkzeug.exceptions import HTTPException
-    from werkzeug.routing import RequestRedirect
 
-    routes = app.url_map.bind("localhost")
-    for asked in (method, "OPTIONS"):
-        for tried in (path, f"{path}/"):
-            with suppress(HTTPException, RequestRedirect):
-                return str(routes.match(tried, asked)[0])
+    for asked in ((path, method), (f"{path}/", method), (path, "OPTIONS"), (f"{path}/", "OPTIONS")):
+        with suppress(HTTPException):  # redirects among them
+            return str(app.url_map.bind("localhost").match(*asked)[0])
     return None
 
 
@@ -477,8 +486,7 @@ def calls(app: Any, owners: Iterable[str | None]) -> Iterator[tuple[str | None, 
     for owner in owners:
         for function in reversed(app.after_request_funcs.get(owner, ())):
             for layer in layers(function):
-                found = closed_over(layer, "flask_cors.extension", "resources")
-                if found is not None:
+                if found := closed_over(layer, "flask_cors.extension", "resources"):
                     yield owner, layer, found
 
 

@@ -568,6 +568,16 @@ def test_pattern_without_an_end_is_warned_of(
     assert explain(after, "GET", "/items", origin=stranger).exit_code == 1
 
 
+def test_credentials_for_a_pattern_without_an_end(explain: Explain) -> None:
+    source = f'{START}CORS(app, origins=[r"https://.*\\.example\\.com"])\n{ITEMS}'
+    _, call = first_change(explain(source, "PUT", "/items", credentials=True))
+    ended = r'r"https://.*\.example\.com$"'
+    assert call == f"CORS(app, origins=[{ended}], supports_credentials=True)"
+    after = changed(source, "at app.py:5", call)
+    for origin, code in ((APP, 0), (f"{APP}.evil.example", 1)):
+        assert explain(after, "PUT", "/items", origin=origin, credentials=True).exit_code == code
+
+
 def test_causes_of_two_kinds_come_together(explain_newest: Explain) -> None:
     """A check before CORS, and an origin that is not allowed."""
     one = COMPLAINTS["log-in before CORS"]
