@@ -9,11 +9,10 @@ import tomllib
 from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import cache, partial
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from io import BytesIO
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from socket import gaierror
 from string import punctuation
 from threading import Thread
 from typing import Any
@@ -81,10 +80,12 @@ def sender(content: str | None, timeout: float) -> Send:
             accepted = connection is not None and connection.sock is not None
             fault = network_fault(error, url, timeout, accepted)
             raise Unreachable(f"{method} {shown(url)}: {fault}") from None
-        location = redirect_location(response)
-        if location is not None and not is_url(location, url):
+        location = redirect_location(response) or ""
+        try:
+            urlsplit(urljoin(url, location))
+        except ValueError:
             fault = f"correct the Location header, {shown(location)}: it is not a URL"
-            raise Unreachable(f"{method} {shown(url)}: {fault}")
+            raise Unreachable(f"{method} {shown(url)}: {fault}") from None
         return response
 
     return send
@@ -135,26 +136,6 @@ def exchange(
             return Response(response.status, tuple(response.getheaders()), its_body)
 
 
-def is_url(location: str, base: str) -> bool:
-    try:
-        return bool(urlsplit(urljoin(base, location)))
-    except ValueError:
-        return False
-
-
-# What an error is called in servers.toml.
-FAULTS: list[tuple[type[Exception] | tuple[type[Exception], ...], str]] = [
-    ((gaierror, UnicodeError, InvalidURL), "no_name"),
-    (Empty, "slow"),
-    (TimeoutError, "not_accepted"),
-    (ConnectionRefusedError, "refused"),
-    (ssl.SSLError, "no_tls"),
-    (ConnectionError, "closed"),
-    (OSError, "unreachable"),
-    (HTTPException, "no_http"),
-]
-
-
 def network_fault(error: Exception, url: str, timeout: float, accepted: bool) -> str:
     """Return why a request got no response, and what to do.
 
@@ -163,14 +144,15 @@ def network_fault(error: Exception, url: str, timeout: float, accepted: bool) ->
     if isinstance(error, ssl.SSLCertVerificationError):
         rejected = f"is rejected: {error.verify_message}"
         return f"the certificate {known()['certificates'].get(str(error.verify_code), rejected)}"
-    fault = next(name for kind, name in FAULTS if isinstance(error, kind))
-    if fault == "slow" and not accepted:
-        fault = "not_accepted"
+    texts: dict[str, str] = known()["network"]
+    names = [kind.__name__ for kind in type(error).__mro__]
+    if isinstance(error, Empty) and not accepted:
+        names = ["TimeoutError"]
     if "got more than" in str(error):  # http.client's limits
-        fault = "too_much"
+        names = ["limit"]
+    text = next(texts[name] for name in names if name in texts)
     parts = urlsplit(url)
     name = shown(parts.hostname or "")
-    text: str = known()["network"][fault]
     return text.format(host=parts.netloc, name=name, error=error, timeout=f"{timeout:g}")
 
 
