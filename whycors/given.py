@@ -569,16 +569,10 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
     origins = [asked.origin] if asked.origin else [*likely_origins(asked), asked.stranger]
     tried = [asked.explain(origin, method) for origin in origins for method in methods]
     known = [one for one in tried if one.known] or tried
-    fitting = next(
-        found
-        for found in (
-            [one for one in known if fits(one, asked.said)],
-            [one for one in known if is_alike(one, asked.said)],
-            [one for one in known if one.allowed],
-            known,
-        )
-        if found
-    )
+    best = max(fit(one, asked.said) for one in known)
+    fitting = [one for one in known if fit(one, asked.said) == best]
+    if not best:
+        fitting = [one for one in known if one.allowed] or known
     shared = set.intersection(*({*causes_of(one)} for one in fitting))
     groups: dict[str, list[Explanation]] = {}
     for one in fitting:
@@ -595,7 +589,7 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
         convert = {"method": page_method, "origin": page_origin}[name]
         named: Any = {name: click.prompt(f"The page's {name}", value_proc=convert, err=True)}
         return answers_to(replace(asked, **named), send)
-    if len(fitting) == 1 and asked.stranger != fitting[0].request.origin:
+    if len(fitting) == 1 and known == tried and asked.stranger != fitting[0].request.origin:
         return [to_known(asked, fitting[0])]
     found = [to_group(asked, cause, group, tried) for cause, group in groups.items()]
     found[0] = replace(found[0], text=(*asked.notes, *found[0].text))
@@ -703,25 +697,21 @@ def likely_origins(asked: Question) -> list[str]:
     return found[:3]
 
 
-def fits(one: Explanation, said: Said | None) -> bool:
-    """Return whether an outcome is what the browser said."""
+def fit(one: Explanation, said: Said | None) -> int:
+    """Return how well an outcome fits what the browser said: 2, by its kind alone 1, or 0."""
     verdict = one.outcome.verdict
     if said is None or said.block is Block.LOCAL_NETWORK:
-        return True
+        return 2
     if one.allowed or said.block is None:
-        return not one.allowed
-    if said.preflight and not verdict.during_preflight:
-        return False
-    if said.browser == "Chrome" and verdict.during_preflight and not said.preflight:
-        return False
+        return 0 if one.allowed else 2
+    if verdict.during_preflight is not said.preflight and (
+        said.preflight or said.browser == "Chrome"
+    ):
+        return 0
     foretold = [text for name, text in one.consoles.items() if said.browser in (name, None)]
-    again = [found.block for text in foretold for found in read(text)]
-    return said.block in (verdict.block, *again)
-
-
-def is_alike(one: Explanation, said: Said | None) -> bool:
-    """Return whether an outcome is of the kind that the browser said."""
-    return any({one.outcome.verdict.block, said and said.block} <= kind for kind in ALIKE)
+    if said.block in (verdict.block, *(found.block for text in foretold for found in read(text))):
+        return 2
+    return int(any({verdict.block, said.block} <= kind for kind in ALIKE))
 
 
 def read_as(convert: Callable[[str], str], hint: str, text: str) -> str:

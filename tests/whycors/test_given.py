@@ -315,8 +315,8 @@ def test_language_of_which_only_the_url_is_read(cors: Commands) -> None:
         (
             [
                 (
-                    f"Mixed Content: The page at '{APP}/page' was loaded over HTTPS, but attempted to"
-                    " connect to the insecure WebSocket endpoint 'ws://api.example.com/ws'. This"
+                    f"Mixed Content: The page at '{APP}/page' was loaded over HTTPS, but attempted"
+                    " to connect to the insecure WebSocket endpoint 'ws://api.example.com/ws'. This"
                     " request has been blocked; this endpoint must be available over WSS."
                 )
             ],
@@ -426,9 +426,12 @@ def test_answers_that_differ(by_method: Path) -> None:
     assert at_terminal.exitstatus == 1
 
 
-def test_nothing_is_changed_to_work_it_out(by_method: Path) -> None:
+@pytest.mark.parametrize("page", [S, APP])
+def test_nothing_is_changed_to_work_it_out(by_method: Path, page: str) -> None:
     """What only the view itself can tell of a POST stays open."""
-    done = explained(by_method, f"{IN_CHROME.replace('/api/echo', '/by-hand')}{MISSING}")
+    text = f"{IN_CHROME.replace('/api/echo', '/by-hand').replace(S, page)}{MISSING}"
+    done = explained(by_method, text)
+    assert done.stdout.startswith(f"{'Allowed' if page == APP else 'Blocked'} for GET")
     assert {*(by_method / "ran").read_text().split()} == {"OPTIONS", "GET"}
     assert "whatever the method" not in done.stdout
     assert "Not tried, since it may change data: POST. To try it, add --method POST --send." in (
