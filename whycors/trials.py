@@ -148,7 +148,7 @@ def check_origin(place: Place, origin: str) -> Found:
             blocked.append(request.method)
             faults.append(place.blame(request, outcome))
     if place.is_stated and (unsent := [one for one in policy.methods if one not in SAFE_METHODS]):
-        faults.append(Note(say("unsent", methods=" and ".join(unsent))))
+        faults.append(Note(say("unsent", methods=", ".join(unsent))))
     if asked and len(blocked) == len(asked):
         return ", ".join([*done, "no preflight"]) if done else BLOCKED, faults
     if passed := len(asked) - len(blocked):

@@ -245,7 +245,7 @@ def test_nothing_is_sent_that_may_change_data(somebody: str) -> None:
         probe(f"{somebody}/{name}", "POST", "PUT", "DELETE", headers=("X-Token",))
     assert {*Somebody.asked} == {"GET", "OPTIONS"}
     told = probe(f"{somebody}/right", "POST", "PUT")
-    assert "POST and PUT may change data and was not sent" in told.text
+    assert "not sent, as it may change data: POST, PUT" in told.text
 
 
 def test_page_that_is_a_file_is_not_to_be_allowed(somebody: str) -> None:
