@@ -45,18 +45,6 @@ STRING = r'("(?:[^"\\]|\\.)*")'
 TEXT = r'"((?:[^"`]|`.)*)"'
 
 
-@dataclass(frozen=True)
-class Named:
-    """What a copied command says of a request. `origin` is None if it does not name the page's."""
-
-    url: str
-    method: str
-    origin: str | None
-    headers: Headers
-    body: str | None
-    credentials: bool
-
-
 def find_copied(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Return the arguments that are not the copied command's, and that as the words after `curl`.
 
@@ -142,8 +130,8 @@ def unescape(quoted: re.Match[str]) -> str:
     return shlex.quote(text.encode("utf-16", errors="surrogatepass").decode("utf-16"))
 
 
-def read_curl(words: list[str]) -> Named:
-    """Return what a curl command names. Raises UsageError."""
+def read_curl(words: list[str]) -> tuple[list[str], str, str | None, str]:
+    """Return the `page_options` for a curl command, its URL, its Origin if any, and its method."""
     given, _ = Parser().parse_known_args(words)
     # The value of an option that is not known here is among the words, too.
     patterns = ("https?://", r".*[/.]|localhost\b")
@@ -179,14 +167,13 @@ def read_curl(words: list[str]) -> Named:
         method = names["access-control-request-method"]
         asked = names.get("access-control-request-headers", "").split(",")
         headers += [(name.strip(), "") for name in asked if name.strip()]
-    return Named(
-        url if "://" in url else f"http://{url}",
-        method,
-        given.origin or names.get("origin"),
-        tuple(headers),
-        body,
-        given.cookie is not None or "cookie" in names,
-    )
+    page = [f"--header={name}: {value}" for name, value in headers]
+    if body is not None:
+        page.append(f"--data={body}")
+    if given.cookie is not None or "cookie" in names:
+        page.append("--credentials")
+    url = url if "://" in url else f"http://{url}"
+    return page, url, given.origin or names.get("origin"), method
 
 
 class Parser(argparse.ArgumentParser):
@@ -385,24 +372,16 @@ class TakesCurl(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         others, words = find_copied(args)
         if words:
-            args = [*self.from_curl(read_curl(words)), *others]
+            args = [*self.from_curl(*read_curl(words)), *others]
         return super().parse_args(ctx, args)
 
-    def from_curl(self, named: Named) -> list[str]:
-        """Return this command's own arguments for what a curl command names."""
-        if named.origin is None:
+    def from_curl(self, page: list[str], url: str, origin: str | None, method: str) -> list[str]:
+        """Return this command's own arguments for what a copied command names."""
+        if origin is None:
             raise click.UsageError(
                 "add -H 'Origin: https://app.example.com', the origin of the page"
             )
-        return [*page_arguments(named), named.url, named.origin, named.method]
-
-
-def page_arguments(named: Named) -> list[str]:
-    """Return the options for what a page sends, as `page_options` reads them."""
-    found = [f"--header={name}: {value}" for name, value in named.headers]
-    if named.body is not None:
-        found.append(f"--data={named.body}")
-    return [*found, "--credentials"] if named.credentials else found
+        return [*page, url, origin, method]
 
 
 class TakesTexts(TakesCurl):
@@ -418,9 +397,9 @@ class TakesTexts(TakesCurl):
         ctx.params.clear()
         return super().parse_args(ctx, [*options, "--", sys.stdin.read()])
 
-    def from_curl(self, named: Named) -> list[str]:
-        origin = [] if named.origin is None else [f"--origin={named.origin}"]
-        return [*page_arguments(named), *origin, f"--method={named.method}", named.url]
+    def from_curl(self, page: list[str], url: str, origin: str | None, method: str) -> list[str]:
+        named = [] if origin is None else [f"--origin={origin}"]
+        return [*page, *named, f"--method={method}", url]
 
 
 # What a page may ask for by each of them is tried where a text names no method.
