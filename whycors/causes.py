@@ -10,10 +10,12 @@ import os
 import re
 import shlex
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -795,54 +797,37 @@ def allow_another(app: Any, page: str) -> tuple[Change, ...]:
 def lost_cookies(request: PageRequest, url: str, cookies: list[str]) -> Iterator[str]:
     """Yield why a browser does not keep the cookies of a response, or does not send them again.
 
-    `cookies` are values of Set-Cookie. What three engines do was found by trying it.
+    `cookies` are values of Set-Cookie.
     """
     page, host = request.origin, urlsplit(url).hostname or ""
-    same_site = site(page) is not None and site(page) == site(url)
+    there = re.sub(r"//[^:/]+|//\[.*\]", f"//{host}", page)
+    reasons = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     for cookie in cookies:
         first, *rest = cookie.split(";")
-        name = f"the cookie {shown(first.partition('=')[0].strip())}"
-        parts = [part.strip().partition("=") for part in rest]
-        attributes = {key.lower(): value for key, _, value in parts}
-        same = attributes.get("samesite", "").lower()
-        is_secure = "secure" in attributes
-        if not request.credentials:
-            yield f'{name} is not kept: the page must ask with credentials: "include"'
-        elif is_secure and url.startswith("http://") and not is_loopback_url(url):
-            yield f"{name} is not kept: it is Secure, and {url} is plain http: serve it over https"
-        elif is_secure and url.startswith("http://"):
-            yield (
-                f"Safari does not keep {name}: it is Secure, and {host} is plain http. While"
-                " developing, set it without Secure (SESSION_COOKIE_SECURE = False)"
-            )
-        elif same_site:
-            continue
-        elif is_loopback(page) and is_loopback_url(url):
-            there = re.sub(r"//[^:/]+|//\[.*\]", f"//{host}", page)
-            yield (
-                f"{name} gets lost: {page} and {host} are two sites to a browser: open the page at"
-                f" {there}"
-            )
-        elif same in ("lax", "strict") or not same:
-            elsewhere = "" if same else " (Firefox may send it)"
-            yield (
-                f"{name} gets lost{elsewhere}: the page is on another site than the API, and it is"
-                f" SameSite={same.capitalize() or 'Lax, as it does not say'}: set it with"
-                " SameSite=None; Secure; Partitioned"
-            )
-        elif not is_secure:
-            yield f"{name} is not kept: SameSite=None needs Secure"
-        elif "partitioned" not in attributes:
-            yield (
-                f"{name} gets lost in Chrome, where it is a third party's: the page is on another"
-                " site than the API, and it lacks Partitioned: set it with SameSite=None; Secure;"
-                " Partitioned (SESSION_COOKIE_PARTITIONED = True)"
-            )
-        else:
-            yield (
-                f"{name} gets lost in Safari, which blocks what third parties set: to have it"
-                " there, serve the page and the API on one site"
-            )
+        parts = (part.strip().partition("=") for part in rest)
+        attributes = {name.lower(): value for name, _, value in parts}
+        if fate := fate_of(attributes, request, url):
+            name, same = shown(first.partition("=")[0].strip()), attributes.get("samesite")
+            names = {"url": url, "host": host, "page": page, "there": there, "same": same}
+            yield reasons["cookies"][fate].format(name=f"the cookie {name}", **names)
+
+
+def fate_of(attributes: Mapping[str, str], request: PageRequest, url: str) -> str | None:
+    """Return how a cookie with these attributes gets lost, None if it does not."""
+    same, is_secure = attributes.get("samesite", "").lower(), "secure" in attributes
+    if not request.credentials:
+        return "not-asked"
+    if is_secure and url.startswith("http://"):
+        return "plain-local" if is_loopback_url(url) else "plain"
+    if site(url) is not None and site(request.origin) == site(url):
+        return None
+    if is_loopback(request.origin) and is_loopback_url(url):
+        return "two-names"
+    if same in ("lax", "strict", ""):
+        return "same-site" if same else "unsaid"
+    if not is_secure:
+        return "insecure"
+    return "third-party" if "partitioned" in attributes else "unpartitioned"
 
 
 # Where settings come from.

@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from http.client import responses
 from ipaddress import ip_address
@@ -74,8 +73,6 @@ LOGGERS = ("app.cors.log", "app.cors.gate")
 
 # Explaining changes hooks of the app for as long as it takes.
 LOCK = Lock()
-
-is_explaining: ContextVar[bool] = ContextVar("is_explaining", default=False)
 
 # Response headers that are for the browser, a cache or a proxy rather than for a page's code.
 NOT_FOR_PAGES = re.compile(
@@ -345,18 +342,16 @@ def own_url(app: Any) -> str:
 
 @contextmanager
 def explained_not_logged() -> Iterator[None]:
-    """Keep the requests of this thread out of the app's log, which would repeat the explanation."""
-    for name in LOGGERS:
-        logging.getLogger(name).addFilter(is_logged)  # adds it only once
-    token = is_explaining.set(True)
+    """Keep what is sent out of the app's log, which would repeat the explanation."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [logger.disabled for logger in loggers]
     try:
+        for logger in loggers:
+            logger.disabled = True
         yield
     finally:
-        is_explaining.reset(token)
-
-
-def is_logged(_: logging.LogRecord) -> bool:
-    return not is_explaining.get()
+        for logger, was_disabled in zip(loggers, before, strict=True):
+            logger.disabled = was_disabled
 
 
 def as_text(explanation: Explanation) -> Iterator[str]:
