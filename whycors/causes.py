@@ -209,7 +209,11 @@ class Trace:
         response = arguments[-1]
         view = self.app.view_functions.get(request.endpoint)
         if view is not None:
-            self.note(type(response.headers)(), response.headers, self.stopped or place_of(view))
+            place = self.stopped or place_of(view)
+            self.note(type(response.headers)(), response.headers, place)
+            for name, _ in list(response.headers) if place == self.without else ():
+                if name.lower().startswith("access-control-"):
+                    response.headers.remove(name)
         return type(self.app).process_response(self.app, *arguments)
 
 
@@ -397,13 +401,8 @@ def other_cause(case: Case) -> Cause:
         )
     if case.outcome.verdict.during_preflight and case.last.response.status >= 300:
         return preflight_cause(case)
-    if block is Block.SEVERAL_ALLOW_ORIGINS:
-        return doubled(case)
-    if case.policy is not None:
-        return Cause(
-            f"{case.policy.name} allows this request, but other code in the app changes its CORS"
-            " headers: find that code and remove it"
-        )
+    if block is Block.SEVERAL_ALLOW_ORIGINS or case.policy is not None:
+        return overridden(case)
     cause = uncovered(case) if block is Block.NO_ALLOW_ORIGIN else Cause(wrong_header(case))
     return cause if cause.instead else replace(cause, instead=headers_by_hand(case))
 
@@ -450,14 +449,24 @@ def preflight_cause(case: Case) -> Cause:
     return cause if case.policy else replace(cause, instead=headers_by_hand(case))
 
 
-def doubled(case: Case) -> Cause:
-    """Return which functions of the app both add the header that may be there once."""
+def overridden(case: Case) -> Cause:
+    """Return which code of the app sets a header that the policy, or other code, sets too."""
     places = list(dict.fromkeys(case.trace.of(ALLOW_ORIGIN)))
-    reason = f"Access-Control-Allow-Origin is added by {' and by '.join(places) or 'two places'}"
-    by_hand = sorted(places, key=lambda place: place.startswith("CORS("))
-    helping = [place for place in by_hand if len(places) > 1 and case.helps(without=place)]
+    by_hand = [place for place in places if not place.startswith("CORS(")]
+    if case.outcome.verdict.block is Block.SEVERAL_ALLOW_ORIGINS:
+        by = " and by ".join(places) or "two places"
+        found = shown(case.outcome.verdict.found)
+        reason = f"Access-Control-Allow-Origin is added by {by}: {found}"
+    elif by_hand and case.policy:
+        by = " and ".join(by_hand)
+        reason = f"{case.policy.name} allows this request, but {by} sets other CORS headers"
+    else:
+        name = case.policy.name if case.policy else ""
+        reason = f"{name} allows this request, but other code in the app changes its CORS headers"
+        return Cause(f"{reason}: find that code and remove it")
+    helping = [place for place in by_hand if case.helps(without=place)]
     instead = tuple(Change("To allow it, remove the CORS headers in", one) for one in helping[:1])
-    return Cause(f"{reason}: {shown(case.outcome.verdict.found)}", instead=instead)
+    return Cause(reason, instead=instead)
 
 
 def uncovered(case: Case) -> Cause:

@@ -684,7 +684,11 @@ def wsgi_app(path: str) -> Any:
 def in_one_line(error: Exception) -> str:
     """Return what an error says, and the line of the project where it came from."""
     frames = traceback.extract_tb(error.__traceback__)
-    here = [frame for frame in frames if frame.filename.startswith(f"{Path.cwd()}/")]
+    here = [
+        frame
+        for frame in frames
+        if frame.filename.startswith(f"{Path.cwd()}/") and "site-packages" not in frame.filename
+    ]
     place = (here or frames)[-1]
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return f"{text} ({os.path.relpath(place.filename)}:{place.lineno})"

@@ -578,6 +578,22 @@ def test_credentials_for_a_pattern_without_an_end(explain: Explain) -> None:
         assert explain(after, "PUT", "/items", origin=origin, credentials=True).exit_code == code
 
 
+def test_headers_of_a_view_beside_those_of_flask_cors(explain: Explain) -> None:
+    """flask-cors adds nothing then."""
+    view = ITEMS.replace('return "[]"', 'return "[]", {"Access-Control-Allow-Origin": "*"}')
+    source = f'{START}CORS(app, origins="{APP}", supports_credentials=True)\n{view}'
+    found = explain(source, "GET", "/items", credentials=True)
+    assert found.reasons == [
+        "CORS(app) allows this request, but items, app.py:8 sets other CORS headers"
+    ]
+    assert first_change(found) == (
+        "To allow it, remove the CORS headers in",
+        "items, app.py:8",
+    )
+    without = source.replace(view, ITEMS)
+    assert explain(without, "GET", "/items", credentials=True).exit_code == 0
+
+
 def test_causes_of_two_kinds_come_together(explain_newest: Explain) -> None:
     """A check before CORS, and an origin that is not allowed."""
     one = COMPLAINTS["log-in before CORS"]
