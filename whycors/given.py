@@ -415,7 +415,7 @@ ALIKE = (
 )
 
 WEBSOCKET = (
-    "A browser checks no CORS for a WebSocket: it sends the page's origin, and the server decides."
+    "Browsers do not apply CORS to WebSockets: they send the page's origin, and the server decides."
 )
 
 
@@ -528,7 +528,7 @@ def question(
             headers += (page_header(said.header),)
         if said.browser is None and said.block is None:
             notes.append(
-                "Only the URL was read: paste the error in English to have all of it read."
+                "Only the URL was read: the language, or the wording, of the rest is not known."
             )
     if origin:
         origin = read_as(page_origin, "--origin", origin)
@@ -557,17 +557,25 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
     for one in fitting:
         causes = [cause for cause in causes_of(fitting[0]) if cause in shared] or causes_of(one)
         groups.setdefault(causes[0], []).append(one)
-    differing = [
-        name
-        for name in ("method", "origin")
-        if getattr(asked, name) is None
-        and len({frozenset(values(group, name)) for group in groups.values()}) > 1
-    ]
+    is_of_others = not best and asked.origin is None and not fitting[0].allowed
+    differing = (
+        ["origin"]
+        if is_of_others
+        else [
+            name
+            for name in ("method", "origin")
+            if getattr(asked, name) is None
+            and len({frozenset(values(group, name)) for group in groups.values()}) > 1
+        ]
+    )
     if differing and sys.stdin.isatty():
         name = differing[0]
         convert = {"method": page_method, "origin": page_origin}[name]
         named: Any = {name: click.prompt(f"The page's {name}", value_proc=convert, err=True)}
         return answers_to(replace(asked, **named), send)
+    if is_of_others:
+        text = "What the browser said does not happen to pages that are known here: add --origin."
+        return [Answer(fitting[0], (*asked.notes, text), 2)]
     if len(fitting) == 1 and known == tried and asked.stranger != fitting[0].request.origin:
         return [to_known(asked, fitting[0])]
     found = [to_group(asked, cause, group, tried) for cause, group in groups.items()]
@@ -651,11 +659,11 @@ def to_websocket(asked: Question) -> Answer:
     if one.outcome.verdict.block is Block.MIXED_CONTENT:
         text, code = f"Blocked: {reasons(one)[0].replace('call http', 'call ws')}", 1
     elif policy is None or "cors_policy" not in asked.app.extensions:
-        text, code = "See in the server's log what it answered: no CORS setting decides it.", 2
+        text, code = "No CORS setting decides it here: see the server's log for its answer.", 2
     elif asked.origin is None:
         text, code = f"Pages on {in_words(policy.origins)} may connect. Add --origin.", 2
     elif policy.allows(asked.origin):
-        text, code = f"{asked.origin} may connect: see what the server answered in its log.", 0
+        text, code = f"{asked.origin} may connect: see the server's log for its answer.", 0
     else:
         text, code = f"Refused: {reasons(one)[0]}", 1
     changes = map(str, one.advice.changes) if one.advice and code == 1 else ()

@@ -286,7 +286,7 @@ def test_language_of_which_only_the_url_is_read(cors: Commands) -> None:
     )
     result = cors("explain", italian, **ALLOWED)
     first, *lines = result.stdout.splitlines()
-    assert first.startswith("Only the URL was read: paste the error in English")
+    assert first.startswith("Only the URL was read: ")
     assert f"Blocked, whatever the method: {UNNAMED}" in lines
     assert lines[-1] == "To know which it is, add --method and --origin."
     assert result.exit_code == 2
@@ -329,7 +329,7 @@ def test_websocket(cors: Commands, arguments: list[str], said: str, exit_code: i
     """Browsers leave it to the server, and the policy refuses the pages that it does not allow."""
     result = cors("explain", *arguments, **ALLOWED)
     first, second, *_ = result.stdout.splitlines()
-    assert first.startswith("A browser checks no CORS for a WebSocket: ")
+    assert first.startswith("Browsers do not apply CORS to WebSockets: ")
     assert second.startswith(said)
     assert result.exit_code == exit_code
 
@@ -380,6 +380,12 @@ def by_hand():
         "Access-Control-Allow-Origin": "https://app.example.com",
         "Access-Control-Allow-Methods": "PUT, PATCH, DELETE",
     }
+
+
+@app.get("/secret-list")
+def secret_list():
+    origin = request.headers.get("Origin")
+    return {}, {"Access-Control-Allow-Origin": origin} if origin == "https://listed.example" else {}
 """
 WHYCORS = ["-c", "from whycors.commands import commands; commands()"]
 
@@ -447,3 +453,12 @@ def test_nothing_is_changed_to_work_it_out(
     assert done.stdout.splitlines()[-1] == (
         f"Not tried, since it may change data: {untried}. To try it, add --method POST --send."
     )
+
+
+def test_page_that_only_the_code_knows(by_method: Path) -> None:
+    """No guess is told for the cause if it is not what the browser said."""
+    text = TEXTS["Firefox, method"][0].replace("/api/echo", "/secret-list")
+    done = explained(by_method, text)
+    assert done.returncode == 2
+    assert done.stdout.endswith("does not happen to pages that are known here: add --origin.\n")
+    assert "Blocked" not in done.stdout
