@@ -826,16 +826,19 @@ def fate_of(attributes: Mapping[str, str], request: PageRequest, url: str) -> st
     same, is_secure = attributes.get("samesite", "").lower(), "secure" in attributes
     if not request.credentials:
         return "not-asked"
-    if is_secure and url.startswith("http://"):
-        return "plain-local" if is_loopback_url(url) else "plain"
-    if site(url) is not None and site(request.origin) == site(url):
-        return None
+    if same == "none" and not is_secure:
+        return "insecure"
+    if is_secure and url.startswith("http://") and not is_loopback_url(url):
+        return "plain"
+    is_same_site = site(url) is not None and site(request.origin) == site(url)
     if is_loopback(request.origin) and is_loopback_url(url):
-        return "two-names"
+        if not is_same_site and "partitioned" not in attributes:
+            return "two-names"
+        return "plain-local" if is_secure and url.startswith("http://") else None
+    if is_same_site:
+        return None
     if same in ("lax", "strict", ""):
         return "same-site" if same else "unsaid"
-    if not is_secure:
-        return "insecure"
     return "third-party" if "partitioned" in attributes else "unpartitioned"
 
 

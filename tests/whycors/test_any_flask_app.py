@@ -783,7 +783,7 @@ PARTITIONED = {**NONE, "SESSION_COOKIE_PARTITIONED": True}
             APP,
             "https://api.example.net/log-in",
             {"SESSION_COOKIE_SAMESITE": "None"},
-            "the cookie session is not kept: SameSite=None needs Secure",
+            "Chrome and Firefox do not keep the cookie session: SameSite=None needs Secure",
         ),
         (APP, "https://api.example.net/log-in", NONE, "the cookie session gets lost in Chrome"),
         (APP, "https://api.example.net/log-in", PARTITIONED, "gets lost in Safari, which blocks"),
