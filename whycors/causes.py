@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,7 @@ from .policies import (
     policy_for,
     policy_of,
 )
+from .senders import OtherHost
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -167,6 +169,7 @@ class Trace:
 
         place = place_of(hook)
 
+        @wraps(hook)
         def run() -> Any:
             if place == self.without and request.method == "OPTIONS":
                 return None
@@ -187,6 +190,7 @@ class Trace:
         call = ", ".join(filter(None, ("CORS(app)", place_of_call(self.app))))
         place = call if is_theirs else place_of(hook)
 
+        @wraps(hook)
         def run(response: Any) -> Any:
             before = response.headers.copy()
             response = self.app.ensure_sync(hook)(response)
@@ -279,6 +283,8 @@ class Case:
             ).verdict.block
         except Unsent:
             return True
+        except OtherHost:
+            return False
         finally:
             self.trace.without = ""
         return block is None or block is policy_block(self.policy, self.request)
@@ -443,7 +449,7 @@ def preflight_cause(case: Case) -> Cause:
         )
     if order := misplaced(case):
         return order
-    route = about_route(app, case.path, method)
+    route = about_route(app, case.path, method) or about_route(app, case.path, "OPTIONS")
     check = f"a check runs before CORS in {place_of(view)}" if view else "answer it with 204"
     cause = Cause(f"the preflight is answered with {status}: {route or check}")
     return cause if case.policy else replace(cause, instead=headers_by_hand(case))
@@ -541,9 +547,10 @@ def about_route(app: Any, path: str, method: str) -> str | None:
     try:
         app.url_map.bind("localhost").match(path, method=method)
     except MethodNotAllowed as error:
-        view = view_at(app, path, "OPTIONS")
+        methods = sorted(error.valid_methods or ())
+        view = view_at(app, path, methods[0]) if methods else None
         here = f" ({place_of(view)})" if view else ""
-        return f"the route {path}{here} takes {', '.join(sorted(error.valid_methods or ()))} only"
+        return f"the route {path}{here} takes {', '.join(methods)} only"
     except NotFound:
         rules = [rule.rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"]
         close = difflib.get_close_matches(path, rules, n=1, cutoff=0.5)

@@ -643,6 +643,27 @@ def test_cross_origin_elsewhere(explain_newest: Explain) -> None:
     )
 
 
+def test_route_that_answers_no_preflight(explain_newest: Explain) -> None:
+    source = f'{START}app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False\n{ONLY}\n{ITEMS}'
+    (reason,) = explain_newest(source, "PUT", "/items").reasons
+    takes = "the route /items (items, app.py:9) takes GET, HEAD, POST, PUT only"
+    assert reason == f"the preflight is answered with 405: {takes}"
+
+
+def test_preflight_that_is_redirected_to_another_host(explain_newest: Explain) -> None:
+    rule = '@app.route("/old", redirect_to="https://new.example/", methods=["PUT"])'
+    found = explain_newest(f"{START}{ONLY}\n\n\n{rule}\ndef old():\n    pass\n", "PUT", "/old")
+    (reason,) = found.reasons
+    assert reason.startswith("the app redirects /old to https://new.example/, and browsers follow")
+    assert found.changes == []
+
+
+def test_hook_that_adds_no_cors_headers(explain_newest: Explain) -> None:
+    hook = BY_HAND.replace("Access-Control-Allow-", "X-")
+    found = explain_newest(f"{START}{hook}{ITEMS}", "GET", "/items")
+    assert found.reasons == ["nothing adds CORS headers to /items: add_headers, app.py:7 adds none"]
+
+
 def test_no_cors_at_all(explain_newest: Explain) -> None:
     source = f"{START}{ITEMS}"
     found = explain_newest(source, "PUT", "/items", "X-Trace", credentials=True)
