@@ -658,6 +658,16 @@ def test_preflight_that_is_redirected_to_another_host(explain_newest: Explain) -
     assert found.changes == []
 
 
+@pytest.mark.parametrize("source", [ITEMS, f"CORS(app)\n{ITEMS}", f"{ONLY}\n{ITEMS}"])
+def test_nobody_is_told_to_allow_null(explain_newest: Explain, source: str) -> None:
+    credentials = source.startswith("CORS(app)")
+    found = explain_newest(
+        f"{START}{source}", "PUT", "/items", origin="null", credentials=credentials
+    )
+    assert found.exit_code == 1
+    assert not [text for _, text in found.changes if "null" in text]
+
+
 def test_hook_that_adds_no_cors_headers(explain_newest: Explain) -> None:
     hook = BY_HAND.replace("Access-Control-Allow-", "X-")
     found = explain_newest(f"{START}{hook}{ITEMS}", "GET", "/items")
