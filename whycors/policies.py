@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from .browser import SAFELISTED_METHODS, Headers, Response
-from .entry import FAILED
+from .entry import FAILED, called_as
 from .origins import (
     as_regex,
     credentials_problem,
@@ -678,7 +678,11 @@ def wsgi_app(path: str) -> Any:
     found = None
     with suppress(ModuleNotFoundError):
         found = getattr(import_module(module), name or "application", None)
-    return found if callable(found) else None
+    if not callable(found):
+        return None
+    if any(map(inspect.iscoroutinefunction, (found, type(found).__call__))):
+        raise NoPolicy(f"serve {path}, which is ASGI, and ask it: {called_as()} probe URL")
+    return found
 
 
 def in_one_line(error: Exception) -> str:

@@ -884,6 +884,17 @@ def test_django(whycors_folder: Path, tmp_path: Path, package: str) -> None:
     assert "Not known: the POST was not sent" in unsent.stdout
 
 
+@pytest.mark.usefixtures("installed")
+def test_asgi_application_is_probed_instead(whycors_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        "class App:\n    async def __call__(self, scope, receive, send): ...\n\n\napp = App()\n"
+    )
+    command = [whycors_folder / "bin/whycors", "explain", "--app", "main:app", APP, "GET", "/"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    error = "Error: serve main:app, which is ASGI, and ask it: whycors probe URL\n"
+    assert (done.returncode, done.stderr) == (1, error)
+
+
 # Chromium judges what was given as advice
 
 
