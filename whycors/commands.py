@@ -1,18 +1,22 @@
-"""`flask cors`: shows the policy, and tries what a browser does with it, here and deployed."""
+"""`flask cors` and `whycors`: why a browser blocks a request, of an app here or of any server."""
 
 import json
 import sys
 import threading
 import webbrowser
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any, NoReturn
 
 import click
 
-from . import deployment, show
-from .apps import app_option, load_app
-from .arguments import (
+from .entry import called_as
+from .explain import Explanation, as_text, own_url, printable, report, report_as_text
+from .given import (
     TakesCurl,
+    TakesTexts,
+    answers,
     api_url,
     check_other_origin,
     one_origin,
@@ -20,32 +24,53 @@ from .arguments import (
     page_options,
     page_origin,
     page_request,
+    request_options,
 )
-from .explain import (
-    Explanation,
-    OtherHost,
-    as_text,
-    explain,
-    own_url,
-    printable,
-)
-from .network import Unreachable
-from .pasted import TakesTexts, asked, request_options
-from .policies import NoPolicy, policy_of
-from .probe import probe
+from .policies import app_option, in_one_line, load_app
+from .probe import Check, check_deployment, check_server, exit_code, probe
+from .probe import as_text as checks_as_text
+from .senders import OtherHost, Unreachable
 from .trials import BLOCKED
 
-if TYPE_CHECKING:
-    from flask import Flask
+send_option = click.option(
+    "--send", is_flag=True, help="Send the request even if it may change data: a DELETE deletes."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 
-commands = click.Group("cors", help="Show, explain and try the CORS policy.")
+
+class Fault(click.ClickException):
+    exit_code = 2
+
+
+class Tool(click.Group):
+    """Says each error in one line, a fault of its own too, or as JSON where that is asked for."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        as_json = "--json" in ctx.args
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except click.ClickException as error:
+            failed = error
+        except (OtherHost, Unreachable) as error:
+            failed = click.ClickException(printable(str(error)))
+        except Exception as error:  # noqa: BLE001
+            failed = Fault(f"report this fault of whycors: {in_one_line(error)}")
+        if not as_json:
+            raise failed
+        click.echo(json.dumps({"error": failed.format_message()}))
+        ctx.exit(failed.exit_code)
+
+
+commands = Tool("cors", help="Explain why a browser blocks a request, and what to change.")
 
 
 @commands.command("show")
 @app_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+@json_option
 @click.pass_context
-def show_command(context: click.Context, as_json: bool) -> None:
+def show_command(context: click.Context, /, **_: bool) -> None:
     """Show the CORS policy in force, and where each value is set.
 
     \b
@@ -53,47 +78,55 @@ def show_command(context: click.Context, as_json: bool) -> None:
       flask cors show
       FLASK_CORS_ORIGINS=https://app.example.com flask cors show --json
     """
-    report = show.report(load_app(context))
-    if as_json:
-        click.echo(json.dumps(asdict(report)))
-        return
-    for line in show.as_text(report):
-        click.echo(line)
+    found = report(load_app(context))
+    finish(context, asdict(found), report_as_text(found), 0)
 
 
 @commands.command("explain", cls=TakesTexts)
 @app_option
 @request_options
+@send_option
+@json_option
 @click.pass_context
-def explain_command(context: click.Context, /, **given: Any) -> None:
+def explain_command(context: click.Context, /, as_json: bool, **given: Any) -> None:
     """Explain why a browser blocks a request to this app, or the app refuses it.
 
     Shows each step, all reasons, and what would allow the request. ORIGIN is the origin of the
     page, such as https://app.example.com, and PATH is a path of this app or a whole URL. TEXT is
-    what the console of Chrome, Firefox or Safari printed, or a curl command; without arguments,
-    it is read from standard input. The app handles the request for real, so a DELETE deletes.
-    Exits with 0 if the request is allowed, and with 1 if the browser blocks it or the API refuses
-    it.
+    what the console of Chrome, Firefox or Safari printed, or a request that was copied there;
+    without arguments, it is read from standard input. Nothing that may change data is sent without
+    --send.
+
+    Exits with 0 if the request is allowed, 1 if the browser blocks it or the API refuses it, and 2
+    if the arguments are wrong, or nobody can say without --send.
 
     \b
     Example:
       flask cors explain http://localhost:5173 PUT /api/echo --content-type application/json
       flask cors explain curl http://localhost:8000/api/echo -H 'Origin: http://localhost:5173'
     """
-    app = load_app(context)
-    url, request, said = asked(app, **given)
-    try:
-        finish(context, explain(app, url, request, said))
-    except OtherHost as error:
-        raise click.ClickException(printable(str(error))) from None
+    found = answers(load_app(context), **given)
+    data = [
+        {**as_data(one.explanation), "methods": one.methods, "origins": one.origins}
+        for one in found
+    ]
+    lines = ["\n\n".join("\n".join(one.text) for one in found)]
+    finish(context, data, lines, max(one.exit_code for one in found))
 
 
 @commands.command("probe", cls=TakesCurl)
 @app_option
 @click.argument("url", type=api_url)
-@click.argument("origin", type=page_origin, required=False)
-@click.argument("method", type=page_method, required=False)
+@click.argument("page", metavar="[ORIGIN]", type=page_origin, required=False)
+@click.argument("its_method", metavar="[METHOD]", type=page_method, required=False)
+@click.option(
+    "--origin", "origins", metavar="ORIGIN", type=page_origin, multiple=True, help="Of any server."
+)
+@click.option(
+    "--method", "methods", metavar="METHOD", type=page_method, multiple=True, help="Of any server."
+)
 @page_options
+@send_option
 @click.option(
     "--timeout",
     metavar="SECONDS",
@@ -108,54 +141,75 @@ def explain_command(context: click.Context, /, **given: Any) -> None:
     type=click.IntRange(min=0),
     help="For the whole policy: also send a body that is one byte larger, for a readable 413.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For the whole policy: print JSON.")
+@json_option
 @click.pass_context
 def probe_command(
     context: click.Context,
+    /,
     url: str,
-    origin: str | None,
-    method: str | None,
-    headers: tuple[tuple[str, str], ...],
-    content_type: str | None,
-    body: str | None,
-    credentials: bool,
+    page: str | None,
+    its_method: str | None,
+    origins: tuple[str, ...],
+    methods: tuple[str, ...],
     timeout: float,
     body_limit: int | None,
+    send: bool,
     as_json: bool,
+    **sent: Any,
 ) -> None:
     """Check a deployed API as browsers see it, through its proxy, cache and certificate.
 
     With URL alone, the whole policy here: every origin and method, look-alikes and strangers, what
-    caches and cookies need, the proxy's own errors. Nothing that is sent changes data. Set the
-    deployment's FLASK_CORS_ variables for this command too.
+    caches and cookies need, the proxy's own errors. Set the deployment's FLASK_CORS_ variables for
+    this command too.
 
-    With ORIGIN and METHOD, one request, and why a browser blocks it or the API refuses it. The API
-    handles it for real, so a DELETE deletes. A second request, from https://probe.invalid, checks
-    that strangers are refused.
+    With --origin, any server, without a policy: what the page on this origin may do, what is
+    broken, and the headers to send. --origin, --method and --header can be repeated.
+
+    With ORIGIN and METHOD, one request, and why a browser blocks it or the API refuses it. A second
+    request, from https://probe.invalid, checks that strangers are refused.
+
+    Nothing that may change data is sent without --send.
 
     Exits with 0 if all is right, 1 if something is to be fixed, is blocked or does not respond, and
-    2 if the arguments are wrong.
+    2 if the arguments are wrong, or what was sent cannot tell.
 
     \b
     Example:
       flask cors probe https://api.example.com
+      flask cors probe https://api.example.com --origin https://app.example.com --method PUT
       flask cors probe https://api.example.com/api/echo https://app.example.com GET --credentials
     """
-    try:
-        if origin is None:
-            if headers or content_type or body or credentials:
-                raise click.UsageError("write ORIGIN and METHOD too, or no options of a request")
-            prove(context, load_app(context), url, timeout, body_limit, as_json)
-            return
-        if method is None:
+    if page is not None:
+        if its_method is None:
             raise click.UsageError("write METHOD too, such as GET, or only the URL")
-        if as_json or body_limit is not None:
-            raise click.UsageError("remove ORIGIN and METHOD: --json and --body-limit are for all")
-        check_other_origin(url, origin)
-        request = page_request(origin, method, headers, content_type, body, credentials)
-        finish(context, probe(app_to_compare_with(context), url, request, timeout))
+        if body_limit is not None or origins or methods:
+            raise click.UsageError("remove ORIGIN and METHOD, or --body-limit, --origin, --method")
+        check_other_origin(url, page)
+        request = page_request(page, its_method, **sent)
+        one = probe(app_to_compare_with(context), url, request, timeout, send)
+        finish(context, [as_data(one)], as_text(one), one.exit_code)
+    progress = sys.stderr.isatty()
+    all_right = "The deployed API keeps the policy here."
+    try:
+        for origin in origins:
+            check_other_origin(url, origin)
+        if origins:
+            names = [name for name, _ in sent["headers"]]
+            names += ["Content-Type"] if sent["content_type"] else []
+            asked = (origins, methods, tuple(names), sent["credentials"])
+            checks = check_server(url, *asked, timeout, progress)
+            all_right = f"Nothing to fix: a browser lets {', '.join(origins)} do this."
+        elif any(sent.values()) or methods or send:
+            raise click.UsageError("write ORIGIN and METHOD too, or no options of a request")
+        else:
+            checks = check_deployment(load_app(context), url, timeout, body_limit, progress)
     except Unreachable as error:
-        raise click.ClickException(printable(str(error))) from None
+        if not as_json:
+            raise
+        checks = [Check(url, "first request", BLOCKED, [str(error)])]
+    lines = map(printable, checks_as_text(checks, all_right))
+    finish(context, [asdict(check) for check in checks], lines, exit_code(checks))
 
 
 @commands.command("playground")
@@ -167,8 +221,11 @@ def probe_command(
     help="The origin of the API, unless it is where `flask run` serves it.",
 )
 @click.option("--no-open", is_flag=True, help="Print the address of the page, but do not open it.")
+@json_option
 @click.pass_context
-def playground_command(context: click.Context, /, api: str | None, no_open: bool) -> None:
+def playground_command(
+    context: click.Context, /, api: str | None, no_open: bool, as_json: bool
+) -> None:
     """Open a page that tries the API from an allowed origin.
 
     Only this machine can open the page. It is at the first allowed origin of this machine, until
@@ -180,60 +237,71 @@ def playground_command(context: click.Context, /, api: str | None, no_open: bool
       flask cors playground --no-open --api https://api.example.com
     """
     app = load_app(context)
-    from .playground import NoPlace, playground  # which needs Flask
+    from .playground import playground
 
     api = api or own_url(app)
-    try:
-        origin, server = playground(app, api)
-    except NoPlace as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(f"Playground: {origin}/")
-    click.echo(f"It calls {api}, which `flask run` starts. Press Ctrl+C to stop.")
+    server = playground(app, api)
+    if as_json:
+        click.echo(json.dumps({"playground": server.origin, "api": api}))
+    else:
+        click.echo(f"Playground: {server.origin}/")
+        click.echo(f"It calls {api}, which `flask run` starts. Press Ctrl+C to stop.")
     if not no_open:
-        threading.Thread(target=webbrowser.open, args=[origin], daemon=True).start()
-    server.serve_forever()
+        threading.Thread(target=webbrowser.open, args=[server.origin], daemon=True).start()
+    with suppress(KeyboardInterrupt):
+        server.serve_forever()
 
 
-def app_to_compare_with(context: click.Context) -> "Flask | None":
-    """Return the app with the policy here, None where `whycors` is told of none and finds none."""
-    is_named = context.obj is not None
+def app_to_compare_with(context: click.Context) -> Any:
+    """Return the app here, None where `whycors` is told of none and finds none that starts."""
     try:
-        app = load_app(context)
-        policy_of(app)
-    except NoPolicy as error:
-        if is_named:
+        return load_app(context)
+    except click.ClickException as error:
+        if context.obj is not None:
             raise
         click.echo(f"There is no policy here to compare with: {error.message}", err=True)
         return None
-    return app
 
 
-def prove(
-    context: click.Context,
-    app: "Flask",
-    url: str,
-    timeout: float,
-    body_limit: int | None,
-    as_json: bool,
-) -> None:
-    """Print how a deployment keeps the policy, and exit with 0 if it does, 1 if it does not."""
-    progress = sys.stderr.isatty()
-    try:
-        checks = deployment.check_deployment(app, url, timeout, body_limit, progress)
-    except Unreachable as error:
-        if not as_json:
-            raise
-        checks = [deployment.Check(url, "first request", BLOCKED, [str(error)])]
-    if as_json:
-        click.echo(json.dumps([asdict(check) for check in checks]))
-    else:
-        for line in deployment.as_text(checks):
-            click.echo(printable(line))
-    context.exit(1 if any(check.faults for check in checks) else 0)
-
-
-def finish(context: click.Context, explanation: Explanation) -> None:
-    """Print an explanation, and exit with 0 if the request is allowed, 1 if it is not."""
-    for line in as_text(explanation):
+def finish(context: click.Context, data: Any, lines: Iterable[str], code: int) -> NoReturn:
+    """Print what was found, as JSON where that is asked for, and exit."""
+    for line in [json.dumps(data)] if context.params["as_json"] else lines:
         click.echo(line)
-    context.exit(0 if explanation.allowed else 1)
+    context.exit(code)
+
+
+def as_data(one: Explanation) -> dict[str, Any]:
+    """Return an explanation as docs/whycors.md describes it."""
+    verdict, advice = one.outcome.verdict, one.advice
+    answer = ("allowed", "blocked", "unknown")[one.exit_code]
+    return {
+        "verdict": "refused" if one.refused else answer,
+        "url": one.url,
+        "origin": one.request.origin,
+        "method": one.request.method,
+        "status": one.status,
+        "block": verdict.block and verdict.block.name.lower().replace("_", "-"),
+        "preflight": verdict.during_preflight,
+        "why": advice.reasons if advice else (),
+        "changes": [
+            {"where": change.lead, "text": change.text}
+            for found in filter(None, (advice, one.hidden))
+            for change in found.changes
+        ],
+        "warnings": one.warnings,
+        "consoles": one.consoles,
+        "steps": [
+            {
+                "method": sent.method,
+                "url": sent.url,
+                "headers": sent.headers,
+                "status": sent.response.status,
+                "response": sent.response.headers,
+            }
+            for sent in one.outcome.exchanges
+        ],
+    }
+
+
+for command in commands.commands.values():
+    command.help = (command.help or "").replace("flask cors", called_as())

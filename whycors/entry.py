@@ -4,9 +4,20 @@ Flask loads the commands of every package before each of its own, `flask run` to
 one breaks them all. So nothing but click is imported until `flask cors` itself runs.
 """
 
+import os
+import sys
 from typing import Any
 
 import click
+
+# Where a context keeps the error of an app that cannot start: it is not loaded again.
+FAILED = "whycors.failed"
+
+
+def called_as() -> str:
+    """Return the name of the command as its user typed it."""
+    name = os.path.basename(sys.argv[0])
+    return "whycors" if name.startswith("whycors") else "flask cors"
 
 
 class Late(click.Command):
@@ -29,7 +40,8 @@ def own_command(parent: click.Context) -> click.Command | None:
 
     try:
         app = parent.ensure_object(ScriptInfo).load_app()
-    except Exception:  # noqa: BLE001  # said by the commands that need the app
+    except Exception as error:  # noqa: BLE001
+        parent.meta[FAILED] = error
         return None
     own = app.cli.commands.get("cors")
     if own is not None:
@@ -41,9 +53,7 @@ def load() -> click.Command:
     try:
         from .commands import commands
     except Exception as error:  # noqa: BLE001
-        raise click.ClickException(
-            f"install this again, by the address in .copier-answers.yml: {error!r}"
-        ) from None
+        raise click.ClickException(f"install this again: {error!r}") from None
     return commands
 
 

@@ -2,17 +2,17 @@
 
 import json
 import logging
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from http.client import responses
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from .advice import Advice, InForce, Lacks, change, in_force, policy_advice, refusal
 from .browser import (
     LOOPBACK_HOST,
     Block,
@@ -21,13 +21,49 @@ from .browser import (
     Outcome,
     PageRequest,
     Response,
+    Send,
+    Verdict,
     fetch,
     http_origin,
+    is_loopback_url,
+    list_items,
+    normalize_method,
     readable_headers,
 )
-from .console import Said, sentences
-from .metadata import with_metadata
-from .policies import Policy
+from .causes import (
+    SHOWN,
+    Advice,
+    Case,
+    Cause,
+    Change,
+    Trace,
+    Unsent,
+    about_route,
+    advise,
+    lost_cookies,
+    refusal,
+    settings_in,
+    source,
+    watched,
+    with_changes,
+)
+from .consoles import Said, sentences
+from .entry import called_as
+from .origins import with_metadata
+from .policies import (
+    SAFE_METHODS,
+    FlaskCors,
+    Policy,
+    all_options,
+    as_python,
+    ended,
+    parts_of,
+    path_of,
+    policy_for,
+    policy_of,
+)
+from .senders import OtherHost, wsgi_sender
+from .trials import cookie_risks, notes, risks, risks_of_paths
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -35,37 +71,15 @@ if TYPE_CHECKING:
 # Those of the policy's log, by the projects' releases: 3.0.0 and 4.0.0.
 LOGGERS = ("app.cors.log", "app.cors.gate")
 
-is_explaining: ContextVar[bool] = ContextVar("is_explaining", default=False)
+# Explaining changes hooks of the app for as long as it takes.
+LOCK = Lock()
 
 # Response headers that are for the browser, a cache or a proxy rather than for a page's code.
-NOT_FOR_PAGES = (
-    "age",
-    "allow",
-    "alt-svc",
-    "connection",
-    "content-encoding",
-    "date",
-    "keep-alive",
-    "nel",
-    "referrer-policy",
-    "report-to",
-    "server",
-    "set-cookie",
-    "strict-transport-security",
-    "transfer-encoding",
-    "upgrade",
-    "vary",
-    "via",
-    "x-frame-options",
-    "x-powered-by",
-)
-NOT_FOR_PAGES_STARTS = (
-    "access-control-",
-    "content-security-",
-    "cross-origin-",
-    "permissions-",
-    "x-content-type-",
-    "x-xss-",
+NOT_FOR_PAGES = re.compile(
+    "(?:age|allow|alt-svc|connection|content-encoding|date|keep-alive|nel|referrer-policy|report-to"
+    "|server|set-cookie|strict-transport-security|transfer-encoding|upgrade|vary|via"
+    "|x-frame-options|x-powered-by)$"
+    "|access-control-|content-security-|cross-origin-|permissions-|x-content-type-|x-xss-"
 )
 
 
@@ -75,7 +89,8 @@ class Explanation:
 
     It is blocked by the browser or refused by the API, which may let the page read why: then
     `refused` says it. If it is allowed, `hidden` is about headers that the page cannot read.
-    `warnings` are about the API, whether the request is allowed or not.
+    `warnings` are about the API, whether the request is allowed or not. With `unsent`, no code of
+    the app has run for the request itself; without `known`, nobody can say what it would answer.
     """
 
     request: PageRequest
@@ -85,10 +100,23 @@ class Explanation:
     advice: Advice | None
     warnings: tuple[str, ...] = ()
     hidden: Advice | None = None
+    unsent: bool = False
+    known: bool = True
 
     @property
     def allowed(self) -> bool:
-        return self.outcome.allowed and self.refused is None
+        return self.outcome.allowed and self.refused is None and self.known
+
+    @property
+    def exit_code(self) -> int:
+        """0 if the request is allowed, 1 if it is blocked or refused, 2 if nobody can say."""
+        return (0 if self.allowed else 1) if self.known else 2
+
+    @property
+    def status(self) -> int | None:
+        """The status of the response itself, None if none came."""
+        is_last = self.outcome.exchanges and not self.outcome.verdict.during_preflight
+        return self.outcome.response.status if is_last and not self.unsent else None
 
     @property
     def consoles(self) -> dict[str, str]:
@@ -96,71 +124,163 @@ class Explanation:
         return sentences(self.request, self.url, self.outcome)
 
 
-class OtherHost(Exception):
-    """The app redirects to another host, which this process cannot call."""
+class Sender:
+    """Sends a page's requests to an app here. Unless `sends` is true, only those that are safe."""
+
+    def __init__(self, trace: Trace, url: str, request: PageRequest, sends: bool) -> None:
+        self.trace, self.request, self.sends = trace, request, sends
+        self.through = wsgi_sender(trace.app, request.body, url)
+        self.exchanges: list[Exchange] = []
+        self.unsent = False
+
+    def __call__(self, method: str, url: str, headers: Headers) -> Response:
+        """Raise Unsent if the request may change data, and nobody knows what is answered."""
+        self.trace.clear()
+        if method in SAFE_METHODS or self.sends:
+            response = self.send(method, url, headers)
+        else:
+            response = self.without_code(method, url, headers)
+        self.exchanges.append(Exchange(method, url, headers, response))
+        return response
+
+    def send(self, method: str, url: str, headers: Headers) -> Response:
+        try:
+            return self.through(method, url, headers)
+        except OtherHost:
+            raise
+        except Exception as error:  # noqa: BLE001  # as a debugger gets it
+            self.trace.error = error
+            return Response(500, ())
+
+    def without_code(self, method: str, url: str, headers: Headers) -> Response:
+        """Return what the policy makes of a request: no view and no hook of the app runs."""
+        app = self.trace.app
+        policy = policy_for(app, url, method, self.request.origin)
+        if policy is None:
+            raise Unsent
+        if isinstance(policy, FlaskCors):
+            self.unsent = True
+            return policy.answer(method, url, headers)
+
+        def stop(*_: Any) -> Any:
+            self.unsent = True
+            redirect = flask.request.routing_exception
+            return redirect if isinstance(redirect, RequestRedirect) else app.response_class()
+
+        import flask
+        from werkzeug.routing import RequestRedirect
+
+        app.full_dispatch_request = stop
+        try:
+            return self.send(method, url, headers)
+        finally:
+            del app.full_dispatch_request
 
 
-def explain(app: "Flask", url: str, request: PageRequest, said: Said | None = None) -> Explanation:
-    """Send a request through the app as a browser would, and explain the outcome.
+def explain(
+    app: Any, url: str, request: PageRequest, said: Said | None = None, send: bool = False
+) -> Explanation:
+    """Send a request through an app as a browser would, and explain the outcome.
 
-    `said` is what a console said. The app handles the request for real. Raises OtherHost if it
+    `app` is a Flask app or any WSGI application, and `said` is what a console said. Without
+    `send`, code of the app runs for preflights, GET and HEAD only. Raises OtherHost if the app
     redirects to another host.
     """
-    client = app.test_client(use_cookies=False)
-
-    def send(method: str, url_now: str, headers: Headers) -> Response:
-        if urlsplit(url_now).netloc != urlsplit(url).netloc:
-            raise OtherHost(
-                f"{url} redirects to {url_now}, on another host: use `flask cors probe` instead"
-            )
-        response = client.open(
-            url_now,
-            base_url=urljoin(url_now, "/"),
-            method=method,
-            headers=list(headers),
-            data=body(request.body, method, headers),
-        )
-        # Only a refusal's body is needed, and others may have no end.
-        its_body = response.get_data() if response.status_code == 403 else b""
-        return Response(response.status_code, tuple(response.headers), its_body)
-
-    with explained_not_logged():
-        outcome = fetch(url, request, with_metadata(send, request.origin))
-    explanation = conclude(app, url, request, outcome)
-    return replace(explanation, warnings=tuple(about_place(app, explanation, said)))
+    with LOCK, explained_not_logged(), watched(app) as trace:
+        sender = Sender(trace, url, request, send)
+        try:
+            outcome = fetch(url, request, with_metadata(sender, request.origin))
+        except Unsent:
+            outcome = Outcome(Verdict(), tuple(sender.exchanges))
+            return Explanation(request, url, outcome, None, None, unsent=True, known=False)
+        safe = with_metadata(Sender(trace, url, request, sends=False), request.origin)
+        found = conclude(app, url, request, outcome, trace, safe)
+    warnings = (*found.warnings, *about_place(app, found, said))
+    if sender.unsent and (route := about_route(app, path_of(url), request.method)):
+        warnings += (f"the app would not run it: {route}",)
+    return replace(found, warnings=warnings, unsent=sender.unsent)
 
 
-def conclude(app: "Flask", url: str, request: PageRequest, outcome: Outcome) -> Explanation:
+def conclude(
+    app: Any, url: str, request: PageRequest, outcome: Outcome, trace: Trace, send: Send
+) -> Explanation:
     """Return the explanation of what this app answered."""
     last = outcome.exchanges[-1] if outcome.exchanges else None
-    found = in_force(app, last.url if last else url)
-    refused = refusal(last, found.policy) if last else None
+    url_now = last.url if last else url
+    policy = policy_for(app, url_now, request.method, request.origin)
+    refused = refusal(last, policy) if last else None
     if outcome.allowed and refused is None:
-        hidden = hidden_headers(found, request, outcome.response)
-        return Explanation(request, url, outcome, None, None, hidden=hidden)
-    advice = policy_advice(found, request, outcome, refused is not None)
+        hidden = hidden_headers(app, url_now, policy, request, outcome.response)
+        warnings = tuple(about_answer(app, url_now, policy, request, outcome.response))
+        return Explanation(request, url, outcome, None, None, warnings, hidden)
+    advice = advise(Case(request, outcome, policy, refused is not None, trace, send))
     return Explanation(request, url, outcome, refused, advice)
 
 
-def hidden_headers(found: InForce, request: PageRequest, response: Response) -> Advice | None:
+def about_answer(
+    app: Any, url: str, policy: Policy | None, request: PageRequest, response: Response
+) -> Iterator[str]:
+    """Yield what matters about an answer that the page may read."""
+    if isinstance(policy, FlaskCors):
+        yield from risks_of_options(policy, request.origin)
+    if response.status in (404, 405) and (route := about_route(app, path_of(url), request.method)):
+        yield f"the app answers {response.status}: {route}"
+    cookies = [value for name, value in response.headers if name.lower() == "set-cookie"]
+    cookies += session_cookie(app, url, request)
+    yield from dict.fromkeys(lost_cookies(request, url, cookies))
+
+
+def session_cookie(app: Any, url: str, request: PageRequest) -> list[str]:
+    """Return Flask's session cookie as the app would set it, if it uses one."""
+    config = getattr(app, "config", {})
+    if not request.credentials or not config.get("SECRET_KEY"):
+        return []
+    if not is_loopback_url(url):  # the environment of this machine sets other attributes
+        config = {**config, **settings_in("app.answers"), **settings_in("app.settings")}
+    cookie = [f"{config['SESSION_COOKIE_NAME']}=1"]
+    if same_site := config.get("SESSION_COOKIE_SAMESITE"):
+        cookie.append(f"SameSite={same_site}")
+    cookie += [
+        name for name in ("Secure", "Partitioned") if config.get(f"SESSION_COOKIE_{name.upper()}")
+    ]
+    return ["; ".join(cookie)]
+
+
+def risks_of_options(policy: FlaskCors, origin: str = "") -> Iterator[str]:
+    """Yield what a policy of flask-cors allows that its owner hardly means.
+
+    `origin` is one that it allows.
+    """
+    if policy.is_public and policy.supports_credentials:
+        yield f"{policy.name}: every site can act as your logged-in users: list the origins"
+    for pattern in policy.origins:
+        if found := ended(pattern, origin):
+            stranger, fixed = found
+            yield (
+                f"{policy.name}: the pattern {pattern} has no end, so it allows {stranger} too:"
+                f" write {as_python(fixed)}"
+            )
+
+
+def hidden_headers(
+    app: Any, url: str, policy: Policy | None, request: PageRequest, response: Response
+) -> Advice | None:
     """Return which headers of a response a page cannot read, and what exposes them."""
     readable = {name for name, _ in readable_headers(request, response)}
     hidden = [
         name
         for name in dict.fromkeys(name for name, _ in response.headers)
-        if name not in readable
-        and name.lower() not in NOT_FOR_PAGES
-        and not name.lower().startswith(NOT_FOR_PAGES_STARTS)
+        if name not in readable and not NOT_FOR_PAGES.match(name.lower())
     ]
     if not hidden:
         return None
-
-    def lacks(policy: Policy) -> Lacks:
-        exposed = {name.lower() for name in policy.expose_headers}
-        missing = [] if "*" in exposed else [name for name in hidden if name.lower() not in exposed]
-        return {"expose_headers": missing} if missing else {}
-
-    return change(found, [f"the page cannot read {', '.join(hidden)}"], lacks)
+    reason = f"the page cannot read {', '.join(hidden)}"
+    if policy is None:
+        listed = list_items(response.get("access-control-expose-headers"))
+        line = f"Access-Control-Expose-Headers: {', '.join([*listed, *hidden])}"
+        return Advice((reason,), (Change("To expose them, answer with", line),))
+    cause = Cause(reason, "expose_headers", hidden)
+    return with_changes(app, url, request, policy, [cause], "expose them")
 
 
 def about_place(app: "Flask", explanation: Explanation, said: Said | None) -> Iterator[str]:
@@ -169,7 +289,7 @@ def about_place(app: "Flask", explanation: Explanation, said: Said | None) -> It
     if said and said.block is Block.LOCAL_NETWORK:
         yield more_local(request.origin, urlsplit(url).hostname or "")
     elif said and explanation.allowed:
-        command = shlex.join(["flask", "cors", "probe", url, request.origin, request.method])
+        command = shlex.join([*called_as().split(), "probe", url, request.origin, request.method])
         yield (
             "the policy here allows what the browser blocked: start the API again or deploy it,"
             f" and see what it answers: {command}"
@@ -214,41 +334,32 @@ def locality(host: str) -> int:
         return int(host.endswith(".local"))
 
 
-def own_url(app: "Flask") -> str:
-    """Return where `flask run` serves the app."""
-    return f"http://localhost:{app.config.get('RUN_PORT', 5000)}"
+def own_url(app: Any) -> str:
+    """Return where `flask run` serves the app, or where other frameworks serve theirs."""
+    config = getattr(app, "config", None)
+    return f"http://localhost:{config.get('RUN_PORT', 5000) if config is not None else 8000}"
 
 
 @contextmanager
 def explained_not_logged() -> Iterator[None]:
-    """Keep the requests of this thread out of the app's log, which would repeat the explanation."""
-    for name in LOGGERS:
-        logging.getLogger(name).addFilter(is_logged)  # adds it only once
-    token = is_explaining.set(True)
+    """Keep what is sent out of the app's log, which would repeat the explanation."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [logger.disabled for logger in loggers]
     try:
+        for logger in loggers:
+            logger.disabled = True
         yield
     finally:
-        is_explaining.reset(token)
-
-
-def is_logged(_: logging.LogRecord) -> bool:
-    return not is_explaining.get()
-
-
-def body(content: str | None, method: str, headers: Headers) -> bytes | None:
-    """Return the body of one HTTP request: the page's, or what fits a JSON Content-Type."""
-    if method in ("GET", "HEAD", "OPTIONS"):
-        return None
-    if content is not None:
-        return content.encode("utf-8", errors="surrogateescape")
-    is_json = any(name.lower() == "content-type" and "json" in value for name, value in headers)
-    return b"{}" if is_json else None
+        for logger, was_disabled in zip(loggers, before, strict=True):
+            logger.disabled = was_disabled
 
 
 def as_text(explanation: Explanation) -> Iterator[str]:
     """Yield the explanation's lines, for a person to read."""
-    for number, sent in enumerate(explanation.outcome.exchanges, start=1):
-        yield from map(printable, step(number, sent))
+    exchanges = explanation.outcome.exchanges
+    for number, sent in enumerate(exchanges, start=1):
+        is_unsent = explanation.unsent and explanation.known and number == len(exchanges)
+        yield from map(printable, step(number, sent, is_unsent))
         yield ""
     yield from map(printable, conclusion(explanation))
     yield from (f"Warning: {printable(warning)}" for warning in explanation.warnings)
@@ -259,10 +370,12 @@ def printable(line: str) -> str:
     return line if line.isprintable() else json.dumps(line)[1:-1]
 
 
-def step(number: int, sent: Exchange) -> Iterator[str]:
+def step(number: int, sent: Exchange, is_unsent: bool) -> Iterator[str]:
     kind = "preflight" if is_preflight(sent.headers) else "request"
-    yield f"{number}. {kind}: {sent.method} {sent.url}"
+    yield f"{number}. {kind}{', not sent' if is_unsent else ''}: {sent.method} {sent.url}"
     yield from (f"   > {name}: {value}" for name, value in sent.headers)
+    if is_unsent:
+        return
     status = sent.response.status
     yield f"   < {status} {responses.get(status, '')}".rstrip()
     for name, value in sent.response.headers:
@@ -272,11 +385,24 @@ def step(number: int, sent: Exchange) -> Iterator[str]:
 
 def conclusion(explanation: Explanation) -> Iterator[str]:
     verdict, advice = explanation.outcome.verdict, explanation.advice
-    if explanation.allowed:
-        yield "Allowed: the page may read the response."
+    method = normalize_method(explanation.request.method)
+    if not explanation.known:
+        yield (
+            f"Not known: the {method} was not sent, since it may change data, and its headers are"
+            " set by code that did not run. Add --send to send it."
+        )
+    elif explanation.allowed:
+        if explanation.unsent:
+            yield (
+                f"Allowed by the policy: the page may read the response. The {method} itself was"
+                " not sent, since it may change data; --send sends it."
+            )
+        else:
+            answers = f"and the app answers {explanation.status}"
+            yield f"Allowed, {answers}: the page may read the response."
         if explanation.hidden is not None:
-            yield f"But {explanation.hidden.reason}: it gets null."
-            yield from ways(explanation.hidden, "expose them")
+            yield f"But {explanation.hidden.reasons[0]}: it gets null."
+            yield from map(str, explanation.hidden.changes)
     elif explanation.refused is not None:
         yield f"Refused by the API, before its code ran: {explanation.refused}."
         if verdict.block is None:
@@ -292,23 +418,9 @@ def conclusion(explanation: Explanation) -> Iterator[str]:
         yield from (f"  {line}" for line in rest)
     if advice is not None:
         yield ""
-        yield f"Why: {advice.reason}"
-        yield from (f"Also: {reason}" for reason in advice.also)
-        yield from ways(advice, "allow it")
-
-
-def ways(advice: Advice, purpose: str) -> Iterator[str]:
-    """Yield what to do: for good, and in one deployment."""
-    if advice.first:
-        yield f"First: {advice.first}"
-    if advice.command:
-        yield f"To {purpose}: {advice.command}"
-    if advice.line:
-        yield f"To {purpose}, write in app/settings.py: {advice.line}"
-    if advice.variable:
-        for_good = advice.command or advice.line
-        start = "Or for" if for_good else f"To {purpose} in"
-        yield f"{start} one deployment: {advice.variable}"
+        yield f"Why: {advice.reasons[0]}"
+        yield from (f"Also: {reason}" for reason in advice.reasons[1:])
+        yield from map(str, advice.changes)
 
 
 def is_preflight(headers: Headers) -> bool:
@@ -318,3 +430,114 @@ def is_preflight(headers: Headers) -> bool:
 def matters(name: str) -> bool:
     """Return whether a response header affects the verdict, or caches of it."""
     return name.startswith("access-control-") or name in ("vary", "location", "cache-control")
+
+
+# The policy in force.
+
+
+@dataclass(frozen=True)
+class Setting:
+    name: str
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """The policy and other settings as the app uses them, and what to know about them.
+
+    Each path in CORS_PATHS has all parts of its policy; `own` are those that it does not inherit.
+    """
+
+    settings: list[Setting]
+    own: dict[str, list[str]]
+    warnings: list[str]
+    notes: list[str]
+
+
+def report(app: Any) -> Report:
+    if "cors_policy" not in getattr(app, "extensions", {}):
+        return report_of_options(app)
+    policy = policy_of(app)
+    used: dict[str, Any] = {f"CORS_{name.upper()}": part for name, part in parts_of(policy).items()}
+    used["CORS_PATHS"] = {path: parts_of(own) for path, own in policy.paths.items()}
+    answers = settings_in("app.answers")
+    # The environment of this machine sets another.
+    deployed = answers | settings_in("app.settings")
+    same_site = deployed.get("SESSION_COOKIE_SAMESITE")
+    return Report(
+        [
+            Setting(name, used.get(name, app.config.get(name)), source(app, name))
+            for name in [*used, *(name for name in answers if name not in used)]
+        ]
+        + [Setting(name, other_setting(app, name), source(app, name)) for name in SHOWN],
+        own_parts(app, policy),
+        [
+            *risks(policy, app.debug),
+            *risks_of_paths(policy, app.debug),
+            *cookie_risks(policy, same_site),
+        ],
+        list(notes(policy, own_url(app))),
+    )
+
+
+def report_of_options(app: Any) -> Report:
+    """Return what flask-cors was told; headers that other code sets are in no setting."""
+    found = list(all_options(app)) if hasattr(app, "view_functions") else []
+    kinds = [Setting(one.call.partition("(")[0], str(one), one.place) for one in found]
+    warnings = [warning for one in found for warning in risks_of_options(one)]
+    nothing = f"no policy can be read here; to see what the app answers: {called_as()} explain"
+    return Report(kinds, {}, warnings, [] if found else [nothing])
+
+
+def other_setting(app: "Flask", name: str) -> Any:
+    """Return a setting as it can be shown: of a secret, only whether it is set."""
+    value = app.config.get(name, SHOWN[name])
+    if name == "SECRET_KEY":
+        return "set" if value else "not set"
+    return ", ".join(value) if isinstance(value, (list, tuple)) else value
+
+
+def own_parts(app: "Flask", policy: Policy) -> dict[str, list[str]]:
+    """Return the parts that each path does not inherit: what is written, and what follows."""
+    paths = app.config.get("CORS_PATHS") or {}
+    written = {path.rstrip("/"): entry for path, entry in paths.items()}
+    return {
+        path: [
+            name
+            for name, value in parts_of(own).items()
+            if name in written.get(path, ()) or value != getattr(policy, name)
+        ]
+        for path, own in policy.paths.items()
+    }
+
+
+def report_as_text(found: Report) -> Iterator[str]:
+    """Yield the report's lines, for a person to read."""
+    for setting in found.settings:
+        yield f"{setting.name}  ({setting.source})"
+        if setting.name == "CORS_PATHS":
+            yield from path_lines(setting.value, found.own)
+        elif setting.name == "CORS_ORIGINS":
+            yield from (f"  {origin}" for origin in setting.value)
+        else:
+            yield f"  {in_one_line(setting.value)}"
+    yield from (f"Warning: {warning}" for warning in found.warnings)
+    yield from (f"Note: {note}" for note in found.notes)
+
+
+def path_lines(paths: dict[str, dict[str, Any]], own: dict[str, list[str]]) -> Iterator[str]:
+    """Yield the policy of each path, with what it has in common with the whole API's marked."""
+    for path, policy in paths.items():
+        yield f"  {path}"
+        for name, value in policy.items():
+            inherited = "" if name in own[path] else "  (inherited)"
+            yield f"    {name}: {in_one_line(value)}{inherited}"
+    if not paths:
+        yield "  none"
+
+
+def in_one_line(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(value) or "none"
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)

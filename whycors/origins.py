@@ -1,13 +1,101 @@
-"""Origins: what the table of rules cannot say of them, and which of them wildcards stand for."""
+"""Origins, and what a policy lists: read by the table of rules, compared, and placed on a site.
 
+rules.tsv says what its rows mean. What the table cannot say of an origin is here.
+"""
+
+import difflib
 import ipaddress
-import os
+import json
 import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from publicsuffixlist import PublicSuffixList
 
-from . import rules
+from .browser import Headers, Response, Send, http_origin, is_loopback_url
+
+TABLE = Path(__file__).with_name("rules.tsv")
+
+
+class Rule(NamedTuple):
+    verdict: str
+    pattern: re.Pattern[str]
+    replacement: str
+    reason: str
+
+
+def read_item(kind: str, item: str) -> tuple[str, str | None]:
+    """Return an item in its canonical form and None, or as it is and what is wrong with it.
+
+    `kind` is the start of the rows to read: `origin`, `method`, `allowed header`, …
+    """
+    text = item
+    for rule in rules_for(kind):
+        match = rule.pattern.match(text)
+        if match is None:
+            continue
+        if rule.verdict == "take":
+            break
+        if rule.verdict == "rewrite":
+            text = match.expand(rule.replacement)
+        elif rule.verdict == "instead":
+            advice, reason = shown(match.expand(rule.replacement)), match.expand(rule.reason)
+            return item, f"write {advice}, not {shown(item)}: {reason}"
+        elif rule.verdict == "remove":
+            return item, f"remove {shown(item)}: {rule.reason}"
+        else:
+            text = f"{match[1]}{CONVERSIONS[rule.verdict](match[2])}{match[3]}"
+    return text, None
+
+
+def origin_notes(origin: str) -> Iterator[str]:
+    """Yield what the owner of a policy should know about an accepted origin."""
+    for rule in rules_for("note"):
+        if match := rule.pattern.match(origin):
+            yield match.expand(rule.reason)
+
+
+@cache
+def rules_for(kind: str) -> tuple[Rule, ...]:
+    """Return the rows for a kind; those for every `header` are for an `allowed header` too."""
+    names: dict[str, str] = {}
+    rules = []
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
+        row_kind, verdict, pattern, replacement, reason = (line.split("\t") + [""] * 4)[:5]
+        for name, meaning in names.items():
+            pattern = pattern.replace(name, meaning)
+        if row_kind == "let":
+            names[verdict] = pattern
+        elif verdict and kind.endswith(row_kind):
+            whole = re.compile(rf"(?:{pattern})\Z", re.ASCII | re.DOTALL)
+            rules.append(Rule(verdict, whole, replacement, reason))
+    return tuple(rules)
+
+
+def to_punycode(host: str) -> str:
+    """Return a host with each non-ASCII label in its ASCII form (RFC 3492)."""
+    labels = re.split("[.\u3002\uff0e\uff61]", host)
+    return ".".join(
+        label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}"
+        for label in labels
+    )
+
+
+CONVERSIONS: dict[str, Callable[[str], str]] = {
+    "lower": str.lower,
+    "upper": str.upper,
+    "punycode": to_punycode,
+}
+
+
+def shown(text: str) -> str:
+    """Return a text as it can be in one line of a message or a log."""
+    printable = text if text.isprintable() and text.strip() else json.dumps(text)
+    return printable if len(printable) <= 120 else f"{printable[:80]}…"
+
 
 # What wildcards stand for in an `Origin` header.
 ANY_SUBDOMAIN = r"(?:[a-z0-9_-]{1,63}\.)+"
@@ -24,7 +112,7 @@ def read_origin(item: str) -> tuple[str, str | None]:
     The form is `new URL(item).origin` (URL, section 4.5; Fetch, section 3.2). Wildcards and
     apps' origins are read too, and `any` as `*`.
     """
-    origin, problem = rules.read("origin", item)
+    origin, problem = read_item("origin", item)
     if problem is not None or not origin.startswith(("http://", "https://")):
         return origin, problem
     scheme, host, port = split_origin(origin)
@@ -32,23 +120,23 @@ def read_origin(item: str) -> tuple[str, str | None]:
         address = to_ipv6(host[1:-1])
         if address is None:
             reason = "it is not an IPv6 address"
-            return item, f"write an address such as [::1], not {rules.show(item)}: {reason}"
+            return item, f"write an address such as [::1], not {shown(item)}: {reason}"
         return f"{scheme}://[{address}]{':' if port else ''}{port}", None
     for label in host.split("."):
         if label.startswith("xn--") and not is_punycode(label):
             reason = f"{label} is not punycode"
-            return item, f"write the host in letters, not {rules.show(item)}: {reason}"
+            return item, f"write the host in letters, not {shown(item)}: {reason}"
     label, _, base = host.partition(".")
     if label == "*" and is_public_suffix(base) or "*" in label and is_registry(base):
         yours = f"{'*.' if is_registry(base) else ''}yours.{base}{':' if port else ''}{port}"
         reason = f"anyone can get a name under {base}"
-        return item, f"write {scheme}://{yours}, not {rules.show(item)}: {reason}"
+        return item, f"write {scheme}://{yours}, not {shown(item)}: {reason}"
     return origin, None
 
 
 def credentials_problem(origin: str) -> str | None:
     """Return why an origin, valid by itself, may not use credentials."""
-    problem = rules.read("origin with credentials", origin)[1]
+    problem = read_item("origin with credentials", origin)[1]
     label, _, base = split_origin(origin)[1].partition(".")
     if problem is None and "*" in label and is_public_suffix(base):
         reason = f"with credentials, anyone with a name under {base} could act as the user"
@@ -93,14 +181,14 @@ def is_punycode(label: str) -> bool:
 
 
 @cache
-def suffixes(only_icann: bool) -> PublicSuffixList:
-    """Return the public suffix list, which takes 30 ms to read: only wildcards need it."""
-    return PublicSuffixList(accept_unknown=False, only_icann=only_icann)
+def suffixes(accept_unknown: bool = False, only_icann: bool = False) -> PublicSuffixList:
+    """Return the public suffix list, which takes 30 ms to read."""
+    return PublicSuffixList(accept_unknown=accept_unknown, only_icann=only_icann)
 
 
 def is_public_suffix(host: str) -> bool:
     """Return whether anyone can get a name right under a host."""
-    return bool(suffixes(only_icann=False).is_public(host))
+    return bool(suffixes().is_public(host))
 
 
 def is_registry(host: str) -> bool:
@@ -108,33 +196,153 @@ def is_registry(host: str) -> bool:
     return bool(suffixes(only_icann=True).is_public(host))
 
 
-def compile_wildcards(origins: list[str]) -> re.Pattern[str]:
-    """Return one pattern that matches the whole of each origin that a wildcard stands for.
+def matches_wildcard(wildcard: str, origin: str) -> bool:
+    """Return whether an origin with wildcards stands for an origin."""
+    scheme, host, port = split_origin(wildcard)
+    ports = ANY_PORT if port == "*" else f":{port}" if port else ""
+    pattern = f"{NOT_TOO_LONG}{re.escape(scheme)}://{host_pattern(host)}{ports}"
+    return re.fullmatch(pattern, origin) is not None
 
-    Wildcards that begin alike share a branch, so that matching takes no longer for thousands.
+
+@cache
+def host_pattern(host: str) -> str:
+    pattern = re.escape(host)
+    if host.startswith("*."):
+        return pattern.replace(r"\*\.", ANY_SUBDOMAIN, 1)
+    return pattern.replace(r"\*", PART_OF_A_LABEL)
+
+
+def is_for_development(origin: str) -> bool:
+    """Return whether an origin is this machine's, and not that of an app on a user's.
+
+    The table of rules has notes on apps' origins, which are right in production too.
     """
-    return re.compile(NOT_TOO_LONG + branch([pieces(origin) for origin in origins]) + r"\Z")
+    return is_loopback(origin) and not any(origin_notes(origin))
 
 
-def pieces(origin: str) -> list[str]:
-    """Return an origin as pieces of a pattern: one a character, and one a wildcard."""
+def with_metadata(send: Send, page: str) -> Send:
+    """Return `send` with the headers that a browser adds to what a page's `fetch` sends.
+
+    `page` is the page's origin. Redirects count, so take a new one for each fetch.
+    """
+    urls: list[str] = []
+
+    def send_as_browser(method: str, url: str, headers: Headers) -> Response:
+        urls.append(url)
+        return send(method, url, (*headers, *metadata(page, urls)))
+
+    return send_as_browser
+
+
+def metadata(page: str, urls: list[str]) -> Headers:
+    """Section 2: browsers send these to https and to this machine, and to nobody else."""
+    if urlsplit(urls[-1]).scheme != "https" and not is_loopback_url(urls[-1]):
+        return ()
+    return (
+        ("Sec-Fetch-Dest", "empty"),
+        ("Sec-Fetch-Mode", "cors"),
+        ("Sec-Fetch-Site", fetch_site(page, urls)),
+    )
+
+
+def fetch_site(page: str, urls: list[str]) -> str:
+    """Section 2.3, "Sec-Fetch-Site", which goes by every URL that a request was redirected to."""
+    found = "same-origin"
+    for url in urls:
+        if http_origin(url) == http_origin(page):
+            continue
+        if site(url) is None or site(url) != site(page):
+            return "cross-site"
+        found = "same-site"
+    return found
+
+
+def site(url: str) -> tuple[str, str] | None:
+    """Return the site of a URL or an origin (HTML, "obtain a site")."""
+    origin = http_origin(url)
+    if origin is None:
+        return None
+    scheme, host, _ = origin
+    is_address = ":" in host or host.rpartition(".")[2].isdigit()
+    domain = None if is_address else suffixes(accept_unknown=True).privatesuffix(host)
+    return scheme, domain or host
+
+
+# Comparing takes time, and a policy may list thousands of origins.
+MOST_COMPARED = 200
+
+
+def nearest(allowed_origins: Sequence[str], whose: str, origin: str) -> str:
+    """Return what comes nearest to an origin that is not allowed, as the end of a sentence.
+
+    `whose` is what the sentence calls the policy.
+    """
+    if read_origin(origin)[1] is not None:
+        return ""
+    compared = allowed_origins[:MOST_COMPARED]
+    for allowed in compared:
+        if found := misspelt(allowed, origin):
+            return f", but {allowed} is: {found}"
+    compared = [allowed for allowed in compared if read_origin(allowed)[1] is None]
+    for difference in (scheme_or_port_difference, host_difference):
+        for allowed in compared:
+            if found := difference(origin, allowed):
+                return f", but {allowed} is: {found}"
+    if close := difflib.get_close_matches(origin, compared, n=1):
+        return f", but {close[0]} is: the host differs"
+    return f"; {whose} allows {first_three(allowed_origins)}"
+
+
+def misspelt(allowed: str, origin: str) -> str | None:
+    """Return what is wrong with an item that is meant to be an origin, None if it is not that."""
+    canonical, problem = read_origin(allowed)
+    if problem is not None:
+        return problem if f"write {origin}, not " in problem else None
+    if canonical == origin != allowed:
+        return f"write {origin}, as browsers do"
+    if "*" in canonical.strip("*") and matches_wildcard(canonical, origin):
+        return "a * there does not stand for any name, as it is a regular expression to flask-cors"
+    return None
+
+
+def as_regex(wildcard: str) -> str | None:
+    """Return a plain regular expression for an origin with wildcards, None if it is not one."""
+    origin, problem = read_origin(wildcard)
+    if problem is not None or "*" not in origin.strip("*"):
+        return None
     scheme, host, port = split_origin(origin)
-    start, star, end = host.partition("*")
-    wildcard = [ANY_SUBDOMAIN if end.startswith(".") and not start else PART_OF_A_LABEL]
-    end = end[1:] if wildcard == [ANY_SUBDOMAIN] else end
-    name = [*map(re.escape, start), *(wildcard if star else []), *map(re.escape, end)]
-    ports = [ANY_PORT] if port == "*" else [*f":{port}"] if port else []
-    return [*map(re.escape, f"{scheme}://"), *name, *ports]
+    host = re.escape(host).replace(r"\*", "[a-z0-9-]+")
+    ports = r":\d+" if port == "*" else f":{port}" if port else ""
+    return f"{scheme}://{host}{ports}$"
 
 
-def branch(sequences: list[list[str]]) -> str:
-    """Return a pattern for any one of the sequences, which all differ."""
-    common = os.path.commonprefix(sequences)
-    start = "".join(common)
-    if len(sequences) == 1:
-        return start
-    branches: dict[str, list[list[str]]] = {}
-    for sequence in sequences:
-        rest = sequence[len(common) :]
-        branches.setdefault(rest[0] if rest else "", []).append(rest)
-    return f"{start}(?:{'|'.join(branch(group) for group in branches.values())})"
+def scheme_or_port_difference(origin: str, allowed: str) -> str | None:
+    """Return what differs between two origins if it is the scheme, the port or both."""
+    scheme, host, port = split_origin(origin)
+    its_scheme, its_host, its_port = split_origin(allowed)
+    if not re.fullmatch(host_pattern(its_host), host):
+        return None
+    parts = [
+        *(["scheme"] if scheme != its_scheme else []),
+        *(["port"] if its_port not in (port, "*") else []),
+    ]
+    verb = "differs" if len(parts) == 1 else "differ"
+    return f"the {' and the '.join(parts)} {verb}" if parts else None
+
+
+def host_difference(origin: str, allowed: str) -> str | None:
+    """Return how the host of an origin differs from a related one that is allowed."""
+    host, its_host = split_origin(origin)[1], split_origin(allowed)[1]
+    if its_host == f"*.{host}":
+        return "the wildcard covers subdomains only"
+    if host.endswith(f".{its_host}"):
+        return "its subdomains are not included"
+    if is_loopback(origin) and is_loopback(allowed):
+        return "to a browser, these are two hosts"
+    return None
+
+
+def first_three(origins: Sequence[str]) -> str:
+    """Return the first origins, and how many more there are."""
+    more = f" and {len(origins) - 3} more" if len(origins) > 3 else ""
+    return ", ".join(origins[:3]) + more

@@ -1,32 +1,30 @@
 """A page on this machine, at an allowed origin, that calls the API and shows what the browser does.
 
-`flask cors playground` serves it. The app itself gets no route.
+The app itself gets no route.
 """
 
+import json
 import re
 import secrets
 import socket
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
-from flask import Flask, Response, abort, request
-from jinja2.utils import htmlsafe_json_dumps
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from .advice import Advice, InForce, change, in_force, policy_for
 from .browser import DEFAULT_PORTS, PageRequest
-from .console import Said
-from .explain import OtherHost, as_text, explain
+from .causes import allow_another
+from .explain import as_text, explain
 from .origins import is_loopback, split_origin
-from .pasted import asked, read_options
-from .policies import REFUSED
+from .policies import REFUSED, policy_for
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
-# What the table of requests calls first: it has no state to change.
-PATH = "/api/echo"
+# What the table of requests calls first, where the app has it: it has no state to change.
+ECHO = "/api/echo"
 
 # Where browsers look for localhost, and for every name under it.
 LOCALHOST = ("127.0.0.1", "::1")
@@ -34,64 +32,124 @@ LOCALHOST = ("127.0.0.1", "::1")
 # Vite's port, and the ports to suggest if it is in use.
 USUAL_PORTS = range(5173, 5273)
 
-
-class NoPlace(Exception):
-    """The page cannot be at any allowed origin. The message says what to do."""
-
-
-def playground(app: Flask, api: str) -> tuple[str, BaseWSGIServer]:
-    """Return the origin of the page, and a server for it that already listens.
-
-    `api` is the origin that the page calls. Raises NoPlace.
-    """
-    listener, origin = listen(in_force(app, PATH))
-    page = page_app(app, origin, api)
-    with listener:  # the server duplicates it
-        address, port = listener.getsockname()[:2]
-        fd = listener.fileno()
-        server = make_server(address, port, page, True, request_handler=QuietHandler, fd=fd)
-    return origin, server
+OTHERWISE = (
+    "the app here allows this request: the API that runs has other settings or older code, or a"
+    " proxy changes its headers"
+)
 
 
-class QuietHandler(WSGIRequestHandler):
+class Playground(ThreadingHTTPServer):
+    """Serves the page to this machine, and explains to it what the browser blocks."""
+
+    def __init__(self, app: Any, api: str, listener: socket.socket, origin: str) -> None:
+        super().__init__(listener.getsockname()[:2], Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.app, self.api, self.origin = app, api, origin
+        self.token = secrets.token_urlsafe()
+
+    def page(self) -> str:
+        offered = paths(self.app)
+        policy = policy_for(self.app, offered[0])
+        methods = list(dict.fromkeys((*METHODS, *(policy.methods if policy else ()))))
+        data = {"api": self.api, "token": self.token, "paths": offered, "methods": methods}
+        html = Path(__file__).with_name("playground.html").read_text(encoding="utf-8")
+        as_json = json.dumps(data).replace("<", "\\u003c")
+        return html.replace("TOKEN", self.token).replace("DATA", as_json)
+
+    def judge(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return why the browser or the API turned a request of the page down."""
+        api = urlsplit(self.api)
+        if not is_taken(api.hostname or "", api.port or DEFAULT_PORTS[api.scheme]):
+            why = f"nothing listens at {self.api}: start the API, or name it with --api"
+            return {"verdict": "No response", "why": why}
+        headers = tuple((name, value) for name, value in asked["headers"])
+        credentials, body = asked.get("credentials", False), asked.get("body")
+        request = PageRequest(self.origin, asked["method"], headers, credentials, body=body)
+        try:
+            found = explain(self.app, f"{self.api}{asked['path']}", request)
+        except click.ClickException as error:
+            return {"verdict": "Blocked", "why": error.message}
+        is_refused = asked.get("title") == REFUSED or found.refused is not None
+        advice = found.advice
+        return {
+            "verdict": "Refused" if is_refused else "Blocked",
+            "why": ". Also: ".join(advice.reasons) if advice else [*found.warnings, OTHERWISE][0],
+            "changes": [(one.lead, one.text) for one in advice.changes] if advice else [],
+            "steps": list(as_text(found)),
+        }
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Playground
+
+    def do_GET(self) -> None:
+        if self.is_here():
+            self.answer(self.server.page(), "text/html")
+        else:
+            self.send_error(403, f"The playground is at {self.server.origin}")
+
+    def do_POST(self) -> None:
+        token = self.headers.get("X-Token", "").encode()
+        has_token = secrets.compare_digest(token, self.server.token.encode())
+        if self.is_here() and has_token and self.headers["Origin"] == self.server.origin:
+            given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.answer(json.dumps(self.server.judge(given)), "application/json")
+        else:
+            self.send_error(403, "Only the page of the playground may ask")
+
+    def is_here(self) -> bool:
+        """Return whether Host is the page's: with DNS rebinding, another name leads here."""
+        return f"http://{self.headers['Host']}" == self.server.origin
+
+    def answer(self, text: str, media_type: str) -> None:
+        nonce = f"'nonce-{self.server.token}'"
+        self.send_response(200)
+        self.send_header("Content-Type", f"{media_type}; charset=utf-8")
+        self.send_header(
+            "Content-Security-Policy",
+            f"default-src 'none'; script-src {nonce}; style-src {nonce}; img-src data:; connect-src"
+            " http: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        )
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(text.encode())
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         pass
 
 
-def listen(found: InForce) -> tuple[socket.socket, str]:
-    """Return a socket at the first origin where the page can be, and that origin."""
-    policy = found.policy
-    origins = ("http://localhost:*",) if policy.is_public else policy.origins
-    local = [origin for origin in origins if is_loopback(origin)]
-    plain = [origin for origin in local if origin.startswith("http://")]
-    secure = [origin for origin in local if origin.startswith("https://")]
+def playground(app: Any, api: str) -> Playground:
+    """Return a server that already listens at the first allowed origin where the page can be.
+
+    `api` is the origin that the page calls. Raises ClickException if there is none.
+    """
+    policy = policy_for(app, paths(app)[0])
+    allowed = ("http://localhost:*",) if policy is None or policy.is_public else policy.origins
     problems = []
-    for origin in plain:
+    for origin in filter(is_loopback, allowed):
         try:
-            return listen_at(origin)
+            return Playground(app, api, *listen_at(origin))
         except OSError as error:
-            problems.append(f"{origin}: {error.strerror or error}")
-    if plain:
-        cause = (
-            f"the page cannot be at {', nor at '.join(problems)}. Stop what runs there, perhaps"
-            " the frontend's server, or allow another origin"
-        )
-    elif secure:
-        cause = f"a page at {secure[0]} needs a certificate. Allow an origin over plain http"
-    else:
-        cause = f"{found.name} allows no page on this machine. Allow one"
-    raise NoPlace(f"{cause}:\n{how_to_allow_another(found)}")
+            problems.append(f"the page cannot be at {origin}: {error.strerror or error}")
+    ports = (port for port in USUAL_PORTS if f"http://localhost:{port}" not in allowed)
+    port = next((port for port in ports if not is_taken("localhost", port)), USUAL_PORTS[-1])
+    problem = "; ".join(problems) or f"{policy and policy.name} allows no page on this machine"
+    changes = allow_another(app, f"http://localhost:{port}")
+    lines = (f"  {change.lead}: {change.text}" for change in changes)
+    raise click.ClickException("\n".join([f"{problem}. Allow another origin:", *lines]))
 
 
 def listen_at(origin: str) -> tuple[socket.socket, str]:
     """Return a socket at an origin of this machine, and the origin without wildcards.
 
-    Raises OSError if something else listens there.
+    Raises OSError if no page can be there.
     """
-    _, host, port = split_origin(origin)
+    scheme, host, port = split_origin(origin)
+    if scheme != "http":
+        raise OSError("it needs a certificate")
     number = 0 if port == "*" else int(port or DEFAULT_PORTS["http"])
-    is_name = host.endswith("localhost")
-    addresses = LOCALHOST if is_name else (host.strip("[]"),)
+    addresses = LOCALHOST if host.endswith("localhost") else (host.strip("[]"),)
     # Some systems let two programs listen at one port.
     if number and any(is_taken(address, number) for address in addresses):
         raise OSError(f"port {number} is in use")
@@ -103,136 +161,14 @@ def listen_at(origin: str) -> tuple[socket.socket, str]:
 
 
 def is_taken(address: str, port: int) -> bool:
+    """Return whether something listens at a port."""
     with suppress(OSError), socket.create_connection((address, port), timeout=1):
         return True
     return False
 
 
-def how_to_allow_another(found: InForce) -> str:
-    """Return what allows a page on this machine: for good, and in two shells only."""
-    allowed = found.policy.origins
-    ports = (port for port in USUAL_PORTS if f"http://localhost:{port}" not in allowed)
-    port = next((port for port in ports if not is_taken("localhost", port)), USUAL_PORTS[-1])
-    page = f"http://localhost:{port}"
-    advice = change(found, [""], lambda policy: {} if policy.allows(page) else {"origins": [page]})
-    commands = f"  {advice.variable} flask run\n  {advice.variable} flask cors playground"
-    if advice.command:
-        return f"  {advice.command}\nOr only in two shells:\n{commands}"
-    if advice.line:
-        return f"  {advice.line}\nin app/settings.py. Or only in two shells:\n{commands}"
-    return commands
-
-
-def page_app(app: Flask, origin: str, api: str) -> Flask:
-    """Return the app that serves the page, and explains to it what the browser blocks."""
-    token = secrets.token_urlsafe()
-    html = page_html(app, api, token)
-    page = Flask(__name__, static_folder=None)
-
-    @page.before_request
-    def refuse_other_hosts() -> None:
-        # With DNS rebinding, another name leads here, and that name is in Host.
-        if f"http://{request.host}" != origin:
-            abort(403, f"The playground is at {origin}.")
-
-    @page.get("/")
-    def serve_page() -> Response:
-        return Response(html, headers=security_headers(token), mimetype="text/html")
-
-    @page.post("/explain")
-    def explain_to_page() -> dict[str, Any]:
-        refuse_others()
-        given = request.get_json()
-        headers = tuple((name, value) for name, value in given["headers"])
-        method, credentials = given["method"], given["credentials"]
-        sent = PageRequest(origin, method, headers, credentials, body=given.get("body"))
-        return explanation_as_json(app, f"{api}{given['path']}", sent)
-
-    @page.post("/read")
-    def explain_text() -> dict[str, Any]:
-        """Explain what a console printed, or a curl command, about any page."""
-        refuse_others()
-        given = request.get_json()
-        options = [f"--{name}={given[name]}" for name in ("origin", "method") if given[name]]
-        try:
-            context = read_options.make_context("explain", [*options, given["text"].lstrip("-")])
-            url, sent, said = asked(app, **context.params, ask=cannot_ask)
-        except click.UsageError as error:
-            return {"why": error.format_message(), "refused": False, "changes": [], "steps": []}
-        return explanation_as_json(app, url, sent, said)
-
-    def refuse_others() -> None:
-        its_token = request.headers.get("X-Token", "")
-        if request.headers.get("Origin") != origin or not secrets.compare_digest(its_token, token):
-            abort(403, "Only the page of the playground may ask.")
-
-    return page
-
-
-def cannot_ask(name: str, _: object, default: str | None = None) -> str:
-    if default is not None:
-        return default
-    raise click.UsageError(f"fill in the {name}: the text names none")
-
-
-def paths(app: Flask) -> list[str]:
-    """Return PATH, and the paths of the app's other routes, with 1 for each variable."""
-    rules = (rule.rule for rule in app.url_map.iter_rules() if rule.endpoint != "static")
-    found = {re.sub(r"<[^>]*>", "1", rule) for rule in rules}
-    return [PATH, *sorted(found - {PATH})]
-
-
-def page_html(app: Flask, api: str, token: str) -> str:
-    policies = {path: policy_for(app, path) for path in paths(app)}
-    methods = list(dict.fromkeys((*METHODS, *policies[PATH].methods)))
-    data = {
-        "api": api,
-        "token": token,
-        "paths": list(policies),
-        "refused": REFUSED,
-        "methods": methods,
-        "listed": {
-            path: [one for one in methods if policy.allows_method(one)]
-            for path, policy in policies.items()
-        },
-    }
-    html = Path(__file__).with_name("playground.html").read_text(encoding="utf-8")
-    return html.replace("TOKEN", token).replace("DATA", htmlsafe_json_dumps(data))
-
-
-def security_headers(token: str) -> dict[str, str]:
-    return {
-        "Content-Security-Policy": (
-            f"default-src 'none'; script-src 'nonce-{token}'; style-src 'nonce-{token}';"
-            " img-src data:; connect-src http: https:;"
-            " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        ),
-        "Cache-Control": "no-store",
-    }
-
-
-def explanation_as_json(
-    app: Flask, url: str, sent: PageRequest, said: Said | None = None
-) -> dict[str, Any]:
-    """Return why a page's request is blocked or refused, and what would allow it."""
-    try:
-        explanation = explain(app, url, sent, said)
-    except OtherHost as error:
-        return {"why": str(error), "refused": False, "changes": [], "steps": []}
-    advice = explanation.advice or Advice(
-        next(iter(explanation.warnings), "")
-        or "the app here allows this request: the API that runs has other settings or older code,"
-        " or a proxy changes its headers"
-    )
-    changes = {
-        "first": advice.first,
-        "for good": advice.command,
-        "in app/settings.py": advice.line,
-        "to try it": advice.variable,
-    }
-    return {
-        "why": advice.reasons,
-        "refused": explanation.refused is not None,
-        "changes": [change for change in changes.items() if change[1]],
-        "steps": list(as_text(explanation)),
-    }
+def paths(app: Any) -> list[str]:
+    """Return the paths of an app's routes, with 1 for each variable; ECHO is the first."""
+    rules = app.url_map.iter_rules() if hasattr(app, "url_map") else ()
+    found = {re.sub(r"<[^>]*>", "1", rule.rule) for rule in rules if rule.endpoint != "static"}
+    return sorted(found, key=lambda path: (path != ECHO, path)) or ["/"]

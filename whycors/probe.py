@@ -1,72 +1,105 @@
-"""What a browser does with a request to a deployed API: finds what a proxy or cache breaks."""
+"""What a browser does with a deployed API: finds what a proxy, cache or certificate breaks."""
 
 import re
-from collections.abc import Iterator
+import shlex
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
 
-from . import rules
-from .advice import advice_here, policy_for, refusal
-from .browser import (
-    PageRequest,
-    Response,
-    Send,
-    fetch,
-    is_loopback_url,
-    list_items,
-    page_headers,
-    preflight_headers,
-)
+import click
+
+from . import browser, trials
+from .browser import PageRequest, Response, Send
+from .causes import STRANGER, Advice, Change, advice_here, lost_cookies, refusal
+from .entry import called_as
 from .explain import Explanation, local_network
-from .metadata import with_metadata
-from .network import Unreachable, sender
-from .policies import Policy
-from .proxies import advice_without_policy, proxy_advice, varies
+from .origins import with_metadata
+from .policies import SAFE_METHODS, Policy, longest_prefix, policy_for, policy_of
+from .senders import Unreachable, sender
+from .trials import BLOCKED, UNKNOWN, Found, Note, Place
 
 if TYPE_CHECKING:
     from flask import Flask
 
-# An origin that no page can have (RFC 6761, section 6.4).
-STRANGER = "https://probe.invalid"
+# How many requests are sent at the same time.
+PARALLEL = 4
 
-KEPT = re.compile(r'(?:public|(?:max-age|s-maxage)="?0*[1-9][0-9]*"?)\Z')
+# A run of so many steps shows its progress.
+LONG = 20
+
+HEALTH = "/health/live"
+NO_ROUTE = "/no-such-path-flask-cors-probe"
+
+WIDTH = 80
 
 
-def probe(app: "Flask | None", url: str, request: PageRequest, timeout: float) -> Explanation:
+def probe(
+    app: Any, url: str, request: PageRequest, timeout: float, send: bool = False
+) -> Explanation:
     """Send a request to a deployed API as a browser would, and explain the outcome.
 
-    The API handles the request for real. A second request, from an origin that no page has, is a
-    GET, a HEAD or a preflight. The policy here is `app`'s, and the deployed one may differ;
-    without an app, there is none to compare with. `timeout` is in seconds, for each response.
-    Raises Unreachable.
+    In the place of a method that may change data, a GET is sent, unless `send`; its preflight is
+    its own. A second request, from an origin that no page has, is a GET, a HEAD or a preflight.
+    The policy here is `app`'s, and the deployed one may differ; with None, there is none to compare
+    with. `timeout` is in seconds, for each response. Raises Unreachable.
     """
-    send = sender(request.body, timeout)
+    over_network = sender(request.body, timeout)
+    as_page = with_metadata(over_network if send else harmless(over_network), request.origin)
+    outcome = browser.fetch(url, request, as_page)
+    is_safe = send or browser.normalize_method(request.method) in SAFE_METHODS
+    unsent = bool(outcome.exchanges) and not is_safe and not outcome.verdict.during_preflight
+    if unsent:  # what was sent, and last what was not
+        sent = [replace(one, method=harmless_method(one.method)) for one in outcome.exchanges]
+        outcome = replace(outcome, exchanges=(*sent, outcome.exchanges[-1]))
     host = urlsplit(url).netloc
-    outcome = fetch(url, request, with_metadata(send, request.origin))
     own = [sent.url for sent in outcome.exchanges if urlsplit(sent.url).netloc == host]
-    url_here = own[-1] if own else url
-    local = advice_here(app, url_here, request) if app else None
-    policy = policy_for(app, url_here) if app else None
+    last_url = own[-1] if own else url
+    local = advice_here(app, in_app(app, last_url), request) if app else None
+    policy = policy_for(app, in_app(app, last_url), request.method) if app else None
+    is_ours = type(policy) is Policy
     refused = refusal(outcome.exchanges[-1], policy) if outcome.exchanges else None
+    if unsent and local and policy and is_ours and policy.protection:
+        refused = local.reason  # as the API would, too
     is_allowed = outcome.allowed and refused is None
+    if unsent and not is_ours and not is_allowed and trials.takes_no_get(outcome):
+        return Explanation(request, url, outcome, None, None, unsent=True, known=False)
     advice = None
-    if not is_allowed and app:
-        advice = proxy_advice(request, outcome, local)
-    elif not is_allowed:
-        advice = advice_without_policy(request, outcome)
+    if not is_allowed:
+        reason = trials.blame(request, outcome, is_ours, local.reason if local else None)
+        command = ["probe", url, "--origin", request.origin, "--method", request.method]
+        more = (
+            ()
+            if policy
+            else (Change("To see what to send", f"{called_as()} {shlex.join(command)}"),)
+        )
+        advice = local if local and local.reason == reason else Advice((reason,), more)
     warnings = []
-    is_here = is_loopback_url(url)
+    is_here = browser.is_loopback_url(url)
     if outcome.allowed and not is_here and (prompt := local_network(request.origin, url)):
         warnings.append(prompt)
     if local is not None and local is not advice:
         warnings.append(f"the policy here does not allow this: {local.reason}")
-    if outcome.exchanges:
-        stranger = response_to_stranger(outcome.exchanges[-1].url, request, send)
-        warnings += cache_warnings(outcome.response) if outcome.allowed else []
-        warnings += stranger_warnings(policy, stranger)
-    return Explanation(request, url, outcome, refused, advice, tuple(warnings))
+    if outcome.allowed:
+        warnings += lost_cookies(request, last_url, trials.cookies(outcome.response))
+    if outcome.exchanges and (stranger := response_to_stranger(last_url, request, over_network)):
+        warnings += trials.cache_faults(outcome.response, stranger) if outcome.allowed else []
+        warnings += trials.stranger_faults(policy, stranger)
+    return Explanation(request, url, outcome, refused, advice, tuple(warnings), unsent=unsent)
+
+
+def harmless(send: Send) -> Send:
+    """Return `send` with a GET in the place of what may change data."""
+    return lambda method, url, headers: send(harmless_method(method), url, headers)
+
+
+def harmless_method(method: str) -> str:
+    return method if method in SAFE_METHODS else "GET"
 
 
 def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response | None:
@@ -75,49 +108,265 @@ def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response
     send = with_metadata(send, STRANGER)
     with suppress(Unreachable):
         if request.method in ("GET", "HEAD"):
-            return send(request.method, url, (("Origin", STRANGER), *page_headers(stranger)))
-        return send("OPTIONS", url, preflight_headers(stranger) or ())
+            return send(
+                request.method, url, (("Origin", STRANGER), *browser.page_headers(stranger))
+            )
+        return send("OPTIONS", url, browser.preflight_headers(stranger) or ())
     return None
 
 
-def cache_warnings(response: Response) -> Iterator[str]:
-    """Yield a warning if a cache may give a response to a page on another origin."""
-    if not varies(response) and response.get("access-control-allow-origin") != "*":
-        kept = kept_by_caches(response)
-        yield (
-            f"the response lacks Vary: Origin{f', and caches keep it ({kept})' if kept else ''}: a"
-            " cache may give one page's copy to a page on another origin, whose browser then"
-            " blocks it: have the proxy keep the API's Vary"
+@dataclass(frozen=True)
+class Check:
+    """A row of the table: what was tried at a URL, how it went, and what to fix, if anything.
+
+    Only `faults` fail a pipeline. `recipes` is what to send, and where to write it.
+    """
+
+    url: str
+    what: str
+    result: str
+    faults: list[str]
+    notes: list[str] = field(default_factory=list)
+    recipes: dict[str, str] = field(default_factory=dict)
+
+
+# A check to come.
+Step = partial[Check]
+
+
+def step(place: Place, what: str, trial: Callable[..., Found], *given: Any) -> Step:
+    return partial(check, place.url, what, partial(trial, *given))
+
+
+def check(url: str, what: str, trial: Callable[[], Found]) -> Check:
+    result, found = trial()
+    notes: list[str] = [one for one in found if isinstance(one, Note)]
+    return Check(url, what, result, [one for one in found if one not in notes], notes)
+
+
+def check_or_fault(step: Step) -> Check:
+    try:
+        return step()
+    except Unreachable as error:
+        url, what, _ = step.args
+        return Check(url, what, BLOCKED, [str(error)])
+
+
+def exit_code(checks: list[Check]) -> int:
+    """Return 1 if there is something to fix, 2 if the requests that were sent cannot tell, or 0."""
+    if any(check.faults for check in checks):
+        return 1
+    return 2 if any(UNKNOWN in check.result for check in checks) else 0
+
+
+def check_deployment(
+    app: "Flask", url: str, timeout: float, body_limit: int | None, show_progress: bool
+) -> list[Check]:
+    """Try at a deployed API whether it keeps the policy here.
+
+    `timeout` is in seconds, for each request, and `body_limit` in bytes. The progress is shown
+    on standard error. Raises Unreachable if no response comes to the first request, and UsageError
+    if there is nothing to try.
+    """
+    found = places(app, url, sender(None, timeout))
+    if not found[0].pages:
+        raise click.UsageError(
+            "set FLASK_CORS_ORIGINS as in the deployment: all origins of the policy here are this"
+            " machine's"
         )
+    first, *others = [one for place in found for one in origin_steps(place)]
+    checks = [first(), *run(others, "Origins", show_progress)]
+    rest: list[Step] = []
+    for place in found:
+        here = [check for check in checks if check.url == place.url]
+        if all(check.result == BLOCKED for check in here):
+            checks.append(Check(place.url, "all else", "not tried until then", here[0].faults))
+        else:
+            rest += other_steps(place)
+            if place is found[0]:
+                rest += steps_without_route(app, place, timeout, body_limit)
+                rest += plain_http_steps(place)
+    checks += run(rest, "All else", show_progress)
+    return [check for place in found for check in checks if check.url == place.url]
 
 
-def kept_by_caches(response: Response) -> str | None:
-    """Return the Cache-Control that lets caches keep a response, None if it does not."""
-    value = response.get("cache-control")
-    items = [item.lower() for item in list_items(value)]
-    kept = any(map(KEPT.match, items))
-    return rules.show(value) if value and kept and "no-store" not in items else None
+def check_server(
+    url: str,
+    origins: tuple[str, ...],
+    methods: tuple[str, ...],
+    headers: tuple[str, ...],
+    credentials: bool,
+    timeout: float,
+    show_progress: bool,
+) -> list[Check]:
+    """Try what pages on these origins may do with any server, and what is broken for all.
+
+    The origins are as browsers send them, and the methods as they are sent; `headers` are the names
+    of those that the pages set, and `timeout` is in seconds, for each request. Raises Unreachable
+    if no response comes to the first request.
+    """
+    policy = Policy(origins, methods or ("GET",), credentials, headers, (), 0, protection=False)
+    place = Place(url, policy, sender(None, timeout), is_stated=True)
+    first, *others = origin_steps(place)
+    checks = [first()]
+    if browser.is_mixed_content(origins[0], url):
+        return checks
+    checks += run([*others, *other_steps(place)], "All", show_progress)
+    if any(check.faults for check in checks) and "null" not in origins:
+        where = at(url, f"{urlsplit(url).path.rstrip('/')}{NO_ROUTE}")
+        answers = [place.send("GET", one, ()) for one in (url, where)]
+        if answers[0].status not in browser.REDIRECTS and answers[0].status < 500:
+            checks[0] = replace(checks[0], recipes=trials.recipes(policy, answers))
+    return checks + run(plain_http_steps(place), "Plain http", show_progress)
 
 
-def stranger_warnings(policy: Policy | None, response: Response | None) -> Iterator[str]:
-    """Yield what the response to an unknown page reveals."""
-    if response is None:
+def origin_steps(place: Place) -> list[Step]:
+    return [step(place, one, trials.check_origin, place, one) for one in place.policy.origins]
+
+
+def run(steps: list[Step], label: str, show_progress: bool) -> list[Check]:
+    pool = ThreadPoolExecutor(PARALLEL)
+    try:
+        checks = pool.map(check_or_fault, steps)
+        if not show_progress or len(steps) < LONG:
+            return list(checks)
+        with click.progressbar(checks, len(steps), label, file=sys.stderr) as progress:
+            return list(progress)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl+C
+
+
+def places(app: "Flask", url: str, send: Send) -> list[Place]:
+    """Return where to try the policy of the whole API, and that of each path in CORS_PATHS.
+
+    What a proxy strips from the start of a path is kept. Raises NoPolicy.
+    """
+    base = public_base(app, url)
+    path = urlsplit(url).path.removeprefix(base)
+    policy = policy_for(app, path)
+    if path in ("", "/"):
+        rules = [rule for rule in app.url_map.iter_rules() if not rule.arguments]
+        simple = [rule.rule for rule in rules if "GET" in (rule.methods or ())]
+        if HEALTH in simple and policy_for(app, HEALTH) == policy:
+            path = HEALTH  # where the API has a route, its answer differs from a proxy's 404
+        elif type(policy) is not Policy and "/" not in simple:  # only routes answer preflights
+            path = next((one for one in simple if policy_for(app, one)), path)
+    policy = policy_for(app, path) or policy_of(app)  # which says why there is none
+    found = {path: policy}
+    if type(policy) is Policy:
+        for own, its_policy in policy_of(app).paths.items():
+            found.setdefault(quote(own), its_policy)
+    return [Place(at(url, f"{base}{path}"), policy, send) for path, policy in found.items()]
+
+
+def at(url: str, path: str) -> str:
+    """Return a URL of another path. `urljoin` would take what follows `//` for a host."""
+    parts = urlsplit(url)
+    return url if path == parts.path else parts._replace(path=path, query="").geturl()
+
+
+def public_base(app: "Flask", url: str) -> str:
+    """Return what is before the app's own path in a URL's, as a proxy strips it: "" if nothing is.
+
+    Where no part of the path is a route or in CORS_PATHS, all of it is taken for the base.
+    """
+    path = urlsplit(url).path.rstrip("/")
+    routes = app.url_map.bind("")
+    paths = getattr(app.extensions.get("cors_policy"), "paths", {})
+    for start in (match.start() for match in re.finditer("/", path)):
+        own = unquote(path[start:])
+        if routes.allowed_methods(own) or longest_prefix(paths, own) is not None:
+            return path[:start]
+    return path
+
+
+def in_app(app: Any, url: str) -> str:
+    """Return a URL as the app sees it behind a proxy that strips the start of its path."""
+    parts = urlsplit(url)
+    base = public_base(app, url) if hasattr(app, "url_map") else ""
+    own = parts.path.removeprefix(base)
+    return parts._replace(path=own).geturl() if own.strip("/") else url
+
+
+def other_steps(place: Place) -> Iterator[Step]:
+    """Yield what is tried beside the origins that are allowed."""
+    if not place.is_stated:
+        yield step(place, "other methods and headers", trials.check_unlisted, place)
+    if not place.policy.is_public:
+        others = trials.strangers(place)
+        what = f"{len(others)} strangers and look-alikes"
+        yield step(place, what, trials.check_strangers, place, others)
+        yield step(place, "request without an Origin", trials.check_caches, place)
+
+
+def plain_http_steps(place: Place) -> list[Step]:
+    parts = urlsplit(place.url)
+    if parts.scheme != "https" or parts.port not in (None, 443):
+        return []
+    plain = parts._replace(scheme="http", netloc=parts.netloc.removesuffix(":443")).geturl()
+    return [step(place, "plain http", trials.check_plain_http, plain, place.send)]
+
+
+def steps_without_route(
+    app: "Flask", place: Place, timeout: float, body_limit: int | None
+) -> Iterator[Step]:
+    """Yield what is tried for the whole API at a path where no code of the app's runs."""
+    url = place.url
+    above = urlsplit(url).path.rstrip("/").removesuffix(HEALTH)
+    path = f"{above.removeprefix(public_base(app, url))}{NO_ROUTE}"
+    policy = policy_for(app, path)
+    if policy is None:
         return
-    allowed = response.get("access-control-allow-origin")
-    credentials = response.get("access-control-allow-credentials") == "true"
-    if allowed == STRANGER and credentials:
-        yield (
-            f"every site can act as your logged-in users: the API allows {STRANGER} too, with"
-            " credentials: remove $http_origin or the like from the proxy, and list the origins"
-        )
-    elif allowed in (STRANGER, "*") and policy and not policy.is_public:
-        yield (
-            "every site can read the responses, which the policy here does not allow: the API"
-            f" allows {STRANGER} too: leave CORS to the API"
-        )
-    if allowed == "*" and credentials:
-        yield (
-            "Access-Control-Allow-Credentials: true has no effect with Access-Control-Allow-Origin:"
-            " *, which browsers reject for requests with credentials: list the origins, or remove"
-            " the header"
-        )
+    there = Place(at(url, f"{above}{NO_ROUTE}"), policy, place.send)
+    if policy.allows_method("GET"):
+        yield step(place, "path without a route", trials.check_not_found, there)
+    routes = app.url_map.bind("")
+    if policy.protection and not routes.test(path, "POST"):
+        if not policy.is_public:
+            yield step(place, "a stranger's POST", trials.check_refusal, there)
+        yield step(place, "a POST of its own pages", trials.check_own_page, there)
+    uploads = [one for one in ("POST", "PUT", "PATCH") if policy.allows_method(one)]
+    if body_limit is not None and uploads and not routes.test(path, uploads[0]):
+        body = "x" * (body_limit + 1)
+        large = replace(there, send=sender(body, timeout))
+        what = f"body of {len(body)} bytes"
+        yield step(place, what, trials.check_large_body, large, uploads[0])
+
+
+def as_text(
+    checks: list[Check], all_right: str = "The deployed API keeps the policy here."
+) -> Iterator[str]:
+    """Yield the table and what to fix, in lines of at most 80 characters but for long URLs."""
+    numbers: dict[str, int] = {}
+    for fault in (fault for check in checks for fault in check.faults):
+        numbers.setdefault(fault, len(numbers) + 1)
+    fixes = [sorted({numbers[fault] for fault in check.faults}) for check in checks]
+    marks = [f"fix {','.join(map(str, some))}" if some else "ok" for some in fixes]
+    left = max(map(len, marks))
+    middle = min(max(len(check.what) for check in checks), 38)
+    right = WIDTH - left - middle - 6
+    url = ""
+    for check, marked in zip(checks, marks, strict=True):
+        if check.url != url:
+            url = check.url
+            yield url
+        what, result = shortened(check.what, middle), shortened(check.result, right)
+        yield f"  {marked:{left}}  {what:{middle}}  {result}"
+    for fault, number in numbers.items():
+        yield ""
+        yield from wrapped(f"Fix {number}: {fault}")
+    for note in dict.fromkeys(note for check in checks for note in check.notes):
+        yield from wrapped(f"Note: {note}")
+    for check in checks:
+        for where, text in check.recipes.items():
+            yield from ("", f"{where}:", *textwrap.indent(text, "  ").splitlines())
+    if not numbers:
+        yield all_right
+
+
+def wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -26,7 +26,7 @@ from whycors.browser import (
     fetch,
     readable_headers,
 )
-from whycors.console import sentences
+from whycors.consoles import sentences
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

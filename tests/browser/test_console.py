@@ -1,7 +1,8 @@
-"""whycors/console.py foretells what each browser's console says, and reads it again."""
+"""whycors/consoles.py foretells what each browser's console says, and reads it again."""
 
 import json
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pytest
 from chromium import RUN, Browser, Certificate, serve
-from engines import FirefoxTab, webkit_console
+from conftest import skip
+from engines import PATIENCE, PREFERENCES, FirefoxTab, firefox, webkit_console
 from test_browser import GET, PAGE, Scripted, odd_replies, reply
 
 from whycors.browser import (
@@ -22,7 +25,7 @@ from whycors.browser import (
     fetch,
     normalize_method,
 )
-from whycors.console import Said, read, sentences
+from whycors.consoles import Said, read, sentences
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -66,7 +69,14 @@ def reply_of(method: str, url: str, _: Headers) -> Response:
 
 
 def differences(name: str, urls: list[str], said: dict[str, str]) -> Iterator[str]:
-    """Yield where a console said something else than foretold, or its text is read otherwise."""
+    """Yield where a console said something else than foretold, or its text is read otherwise.
+
+    All at once are read as each alone.
+    """
+    one_by_one = [read(said[url])[0] for url in urls if url in said]
+    yield from (str(one) for one in one_by_one if one.browser != name)
+    together = read("\n".join(said[url] for url in urls if url in said))
+    yield from (str(pair) for pair in zip(one_by_one, together, strict=True) if pair[0] != pair[1])
     for url, (request, *_) in zip(urls, CASES, strict=True):
         outcome = fetch(url, request, reply_of)
         foretold = sentences(request, url, outcome)[name]
@@ -77,15 +87,15 @@ def differences(name: str, urls: list[str], said: dict[str, str]) -> Iterator[st
             yield f"{foretold}\n  {found}"
 
 
-def misread(said: Said | None, url: str, request: PageRequest, outcome: Outcome) -> Any:
+def misread(found: list[Said], url: str, request: PageRequest, outcome: Outcome) -> Any:
     """Return what was read if it is not what the request was."""
-    block, found = outcome.verdict.block, outcome.verdict.found
+    block, value = outcome.verdict.block, outcome.verdict.found
+    (said,) = found
     right = (
-        said is not None
-        and said.url in (url, *(sent.url for sent in outcome.exchanges))
+        said.url in (url, *(sent.url for sent in outcome.exchanges))
         and said.origin in (PAGE, None)
         and said.method in (normalize_method(request.method), None)
-        and (block is not Block.HEADER or (said.header or "").lower() == found)
+        and (block is not Block.HEADER or (said.header or "").lower() == value)
         and said.block is not None
         and (request.credentials or not said.credentials)
     )
@@ -111,11 +121,45 @@ def test_firefox(start_engine: Callable[[str], Browser], certificate: Certificat
         tab.read_console()
         for start in range(0, len(asked), 40):  # it keeps 250 messages
             browser.fetch_all(asked[start : start + 40])
-            for line in tab.read_console():
-                url = URL.search(line)
-                assert url, line
-                said.setdefault(url[0], line)
+            said = {**by_url(tab.read_console()), **said}
     assert not list(differences("Firefox", urls, said))
+
+
+def by_url(lines: list[str]) -> dict[str, str]:
+    """Return the first line about each URL."""
+    return {url[0]: line for line in reversed(lines) if (url := URL.search(line))}
+
+
+LANGUAGES = Path("/usr/lib/firefox-esr/browser/extensions")
+
+
+@pytest.mark.parametrize("language", ["de", "es-ES", "fr", "ja"])
+def test_firefox_in_another_language(
+    language: str, tmp_path: Path, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each cause is read as it is in English."""
+    pack = LANGUAGES / f"langpack-{language}@firefox-esr.mozilla.org.xpi"
+    if not pack.exists():
+        skip(f"not installed: apt-get install firefox-esr-l10n-{language.lower()}")
+    # It speaks the language from the second start of its profile on.
+    first = ["--headless", "--no-remote", "--profile", str(tmp_path)]
+    shot = ["--screenshot", str(tmp_path / "shot.png"), "about:blank"]
+    subprocess.run(["firefox-esr", *first, *shot], check=True, timeout=PATIENCE)
+    monkeypatch.setitem(PREFERENCES, "intl.locale.requested", language)
+    one_of_each = {case[3]: number for number, case in enumerate(CASES)}
+    with firefox(tmp_path, certificate) as browser, server(certificate) as urls:
+        tab = browser.tab
+        assert isinstance(tab, FirefoxTab)
+        tab.read_console()
+        cases = [(urls[number], CASES[number][0]) for number in one_of_each.values()]
+        browser.fetch_all([(url, request, body(request)) for url, request in cases])
+        said = by_url(tab.read_console())
+    for url, request in cases:
+        outcome = fetch(url, request, reply_of)
+        line = said[outcome.exchanges[-1].url if outcome.exchanges else url]
+        english = sentences(request, url, outcome)["Firefox"]
+        assert line != english
+        assert read(line) == read(english), line
 
 
 PAGE_OF_REQUESTS = """<!doctype html><script>

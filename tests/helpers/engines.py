@@ -101,7 +101,7 @@ class FirefoxTab:
         return json.loads(said["result"].get("value", "null"))
 
     def read_console(self) -> list[str]:
-        """Return what the console says of blocked requests, and clear it."""
+        """Return what the console says of pages, and clear it."""
         said = self.command(
             "script.evaluate",
             expression=READ_CONSOLE,
@@ -109,9 +109,7 @@ class FirefoxTab:
             awaitPromise=False,
         )
         lines = "\n".join(json.loads(said["result"]["value"]))
-        return re.findall(
-            r'"((?:Cross-Origin Request Blocked: |Blocked loading mixed).*?)"[\]\s{]', lines
-        )
+        return re.findall(r'^\[JavaScript \w+: "(.*)"(?: \{.*|\])$', lines, re.MULTILINE)
 
 
 class WebKitTab:

@@ -32,6 +32,8 @@ SET_ALLOW_ORIGIN = (
     " add_header Access-Control-Allow-Origin"
 )
 NO_VARY = f"{PASS_ON} proxy_hide_header Vary;"
+# As a proxy that serves the API below a path, which it strips.
+BELOW_V1 = 'if ($uri !~ "^/v1/") { return 404; } rewrite ^/v1(/.*)$ $1 break;'
 
 
 def to(app: str) -> str:
@@ -102,6 +104,7 @@ SECURE = {
     "good": (PASS_ON, "good"),
     "credentials": (to("credentials"), "good"),
     "no-flags": (f"{to('credentials')} proxy_cookie_flags ~ nosecure nosamesite;", "good"),
+    "below": (f"{BELOW_V1} {to('credentials')}", "good"),
     "to-http": (f"{ADD_ALLOW_ORIGIN} return 307 http://api.example$request_uri;", "good"),
     "expired": (PASS_ON, "expired"),
     "other-name": (PASS_ON, "other-name"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from copier._main import Worker
 
-from whycors import origins, policies, rules
+from whycors import origins, policies
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -46,7 +46,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Any], Listed], str]] = {
 def at_start(section: str, item: str) -> Verdict:
     if section == "origins":
         return origins.read_origin(item)
-    return rules.read(SECTIONS[section][0], item)
+    return origins.read_item(SECTIONS[section][0], item)
 
 
 def at_prompt(section: str, item: str) -> Verdict:
@@ -162,7 +162,7 @@ def advice(item: str, problem: str) -> str | None:
 
     Every message is one short line that starts with what to do and names the item.
     """
-    shown = rules.show(item)
+    shown = origins.shown(item)
     assert problem.isprintable() and len(problem) <= 360
     if problem.startswith(f"remove {shown}: "):
         return None

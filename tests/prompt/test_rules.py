@@ -21,7 +21,7 @@ from readers import (
     read_policy,
 )
 
-from whycors import origins, policies, rules
+from whycors import origins, policies
 
 ITEMS = ("origins", "methods", "allowed_headers", "exposed_headers")
 
@@ -119,13 +119,13 @@ def test_no_row_is_idle(kind: str, items: list[str], monkeypatch: pytest.MonkeyP
 
     def verdicts() -> list[Any]:
         if kind == "note":
-            return [list(rules.notes(item)) for item in items]
-        return [rules.read(kind, item) for item in items]
+            return [list(origins.origin_notes(item)) for item in items]
+        return [origins.read_item(kind, item) for item in items]
 
-    rows, expected, idle = rules.rules_for(kind), verdicts(), []
+    rows, expected, idle = origins.rules_for(kind), verdicts(), []
     for row in rows:
         others = tuple(other for other in rows if other is not row)
-        monkeypatch.setattr(rules, "rules_for", lambda _, others=others: others)
+        monkeypatch.setattr(origins, "rules_for", lambda _, others=others: others)
         if verdicts() == expected:
             idle.append(row.pattern.pattern)
     # The first row is there for speed, and says the same as all others together.
@@ -193,7 +193,7 @@ def test_max_age_is_accepted(seconds: int) -> None:
 def test_max_age_is_refused(seconds: Any, corrected: int, reason: str) -> None:
     converted = seconds if isinstance(seconds, int) else 0
     problem = policies.parse_max_age(seconds)[1][0]
-    assert problem == f"write {corrected}, not {rules.show(str(seconds))}: {reason}"
+    assert problem == f"write {corrected}, not {origins.shown(str(seconds))}: {reason}"
     assert str(PROBLEMS.max_age_problem(seconds, converted)) == problem
 
 
@@ -268,7 +268,7 @@ NOTES = {
 @pytest.mark.parametrize("origin", sorted({*NOTES, *accepted("origins")}))
 def test_notes(origin: str) -> None:
     """An app has a second origin, an extension one for each machine, a shared host is shared."""
-    notes = list(rules.notes(origin))
+    notes = list(origins.origin_notes(origin))
     assert notes == json.loads(str(READ.read("note", [origin], "")))["problems"]
     assert len(notes) == (origin in NOTES)
     assert all(NOTES[origin] in note for note in notes)

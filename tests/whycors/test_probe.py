@@ -11,15 +11,17 @@ from servers import free_port
 CREDENTIALS = {"FLASK_CORS_SUPPORTS_CREDENTIALS": "true", "FLASK_CORS_ORIGINS": SECURE_PAGE}
 
 GET = ("GET",)
-PUT = ("PUT", "--content-type", "application/json")
+PUT = ("PUT", "--content-type", "application/json", "--send")
 
 
 def test_nothing_to_complain_of(probe: Probe) -> None:
     for fault, page in (("none", PAGE), ("good", SECURE_PAGE)):
-        for options in (GET, PUT, ("DELETE", "--header", "Authorization")):
+        for options in (GET, PUT, ("DELETE", "--header", "Authorization", "--send")):
             result = probe(fault, *options, page=page)
             assert result.exit_code == 0, result
-            assert result.stdout.splitlines()[-1] == "Allowed: the page may read the response."
+            assert result.stdout.splitlines()[-1] == (
+                "Allowed, and the app answers 200: the page may read the response."
+            )
             assert "Warning" not in result.stdout
     assert probe("good", "GET", "--credentials", page=SECURE_PAGE).exit_code == 1
 
@@ -78,6 +80,22 @@ def test_blocked_by_what_stands_before_the_api(
     # The policy is not at fault, and so no change of it is offered.
     assert "copier update" not in result.stdout
     assert result.stderr == ""
+
+
+def test_nothing_that_may_change_data_is_sent_unless_told_to(probe: Probe) -> None:
+    for options, sent in (((), {"OPTIONS", "GET"}), (("--send",), {"OPTIONS", "DELETE"})):
+        before = len(probe.requests)
+        result = probe("none", "DELETE", *options)
+        assert result.exit_code == 0, result
+        assert {request.split()[0] for request in probe.requests[before:]} == sent
+        assert ("The DELETE itself was not sent" in result.stdout) == (options == ())
+
+
+def test_what_the_policy_here_refuses_is_not_said_to_be_allowed(probe: Probe) -> None:
+    result = probe("none", "POST", FLASK_CORS_METHODS="GET")
+    assert result.exit_code == 1, result
+    assert result.line("Why:").startswith("POST is not allowed; the policy allows GET")
+    assert "FLASK_CORS_METHODS='GET, POST'" in result.stdout
 
 
 def test_both_headers_are_shown(probe: Probe) -> None:
@@ -225,11 +243,13 @@ def test_https_page_and_plain_http(probe: Probe) -> None:
     ],
 )
 def test_bad_certificate(probe: Probe, fault: str, trusted: bool, message: str) -> None:
-    variables = {} if trusted else {"SSL_CERT_FILE": ""}
+    variables = {"SSL_CERT_FILE": str(probe.authority) if trusted else ""}
     result = probe(fault, "GET", page=SECURE_PAGE, **variables)
-    assert result.exit_code == 1
-    assert result.error.startswith(f"Error: GET {probe.url(fault)}: {message}")
-    assert result.stdout == ""
+    of_any = probe.commands("probe", probe.url(fault), "--origin", SECURE_PAGE, **variables)
+    for one in (result, of_any):
+        assert one.exit_code == 1
+        assert one.error.startswith(f"Error: GET {probe.url(fault)}: {message}")
+        assert one.stdout == ""
 
 
 def test_no_answer(probe: Probe) -> None:
@@ -322,7 +342,8 @@ def test_headers_and_curl(probe: Probe) -> None:
     curl = ("curl", probe.url("none"), "-X", "PUT", "-H", f"Origin: {PAGE}", "-H")
     result = probe.commands("probe", *curl, "Content-Type: application/json", "--data", "{}")
     assert result.exit_code == 0, result
-    assert f"2. request: PUT {probe.url('none')}" in result.stdout.splitlines()
+    assert "   > Access-Control-Request-Method: PUT" in result.stdout.splitlines()
+    assert f"2. request: GET {probe.url('none')}" in result.stdout.splitlines()  # in its place
     assert "   < 200 OK" in result.stdout.splitlines()
 
 
