@@ -25,10 +25,6 @@ def to_problem(error: HTTPException) -> Response:
     problem = {"title": error.name, "status": response.status_code, "detail": detail}
     response.data = json.dumps(problem)
     response.content_type = "application/problem+json"
-    # The log has the id, too; where content is not valid, `errors` says what.
-    more = {
-        "request_id": request.environ.get("app.request_id"),
-        "errors": getattr(error, "errors", []),
-    }
-    response.data = json.dumps({**problem, **{name: it for name, it in more.items() if it}})
+    add = {"request_id": request.environ.get("app.request_id"), "errors": vars(error).get("errors")}
+    response.data = json.dumps({**problem, **{name: it for name, it in add.items() if it}})
     return response
