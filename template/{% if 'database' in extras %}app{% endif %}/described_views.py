@@ -49,6 +49,8 @@ def document() -> dict[str, Any]:
     """Return the OpenAPI document of the current app."""
     mine = copy(views)  # SpecTree keeps the first document that it makes, and empties the models
     mine.models = deepcopy(views.models)
+    mine.backend = copy(views.backend)  # which leaves out some names, such as /static-pages
+    mine.backend.find_routes = current_app.url_map.iter_rules  # type: ignore[method-assign]
     found: dict[str, Any] = mine.spec
     config, url = current_app.config, (request and request.script_root) or "/"
     title = config.get("API_TITLE", current_app.name)

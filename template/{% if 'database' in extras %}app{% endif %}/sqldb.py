@@ -30,7 +30,7 @@ POSTGRESQL_TIMEOUTS = {
     "tcp_user_timeout": "10000",  # milliseconds without an answer of its machine
     "options": "-c statement_timeout=10s -c idle_in_transaction_session_timeout=60s",
 }
-STALLED = 15.0  # seconds, after which it cannot even say so
+STALLED = 15.0  # seconds, after which it cannot even say so; POSTGRESQL_STALLED overrides it
 
 # At most 15 connections a process; a request waits 5 seconds for one of them.
 POSTGRESQL_POOL = {"pool_size": 5, "max_overflow": 10, "pool_timeout": 5, "pool_pre_ping": True}
@@ -46,8 +46,10 @@ db = SQLAlchemy(
 
 class Postgres(psycopg.Connection[Any]):
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        if request and timeout is None:  # a migration may take its time
+            timeout = current_app.config.get("POSTGRESQL_STALLED", STALLED)
         try:
-            return super().wait(gen, interval, timeout or STALLED)
+            return super().wait(gen, interval, timeout)
         except psycopg.OperationalError:  # the next statement would wait, too
             self.close()
             raise

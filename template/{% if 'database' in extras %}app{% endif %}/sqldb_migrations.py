@@ -66,7 +66,9 @@ class Migrations(Alembic):
 
 alembic = Migrations(metadatas=Model.metadata)
 # It tells its context each time, which /health/ready would repeat all day, and its plug-ins.
-logging.getLogger("alembic.runtime.migration").addFilter(lambda it: it.msg.startswith("Running"))
+logging.getLogger("alembic.runtime.migration").addFilter(
+    lambda record: record.levelno > logging.INFO or record.msg.startswith("Running")
+)
 logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 rewrite = Rewriter()
 
@@ -94,7 +96,7 @@ def keep_autoincrement(table: sa.Table, connection: sa.Connection, **_: Any) -> 
     if name != table.name and connection.dialect.name == "sqlite":
         run = connection.exec_driver_sql
         made = run("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).scalar_one()
-        if "AUTOINCREMENT" in made:
+        if "AUTOINCREMENT" in made.upper():
             table.dialect_options["sqlite"]["autoincrement"] = True
             copied = "INSERT INTO sqlite_sequence SELECT ?, seq FROM sqlite_sequence WHERE name = ?"
             run(copied, (table.name, name))

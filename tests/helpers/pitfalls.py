@@ -134,6 +134,13 @@ def test_document_is_that_of_the_app_and_not_of_the_first_one(app: Flask) -> Non
             validate(found)
 
 
+@pytest.mark.parametrize("path", ["/static-pages", "/apidocs", "/openapi-notes"])
+def test_no_name_is_left_out_of_the_document(app: Flask, path: str) -> None:
+    app.add_url_rule(path, f"openapi{path}", gives()(echo), methods=["POST"])
+    with app.app_context():
+        assert [*document()["paths"]] == [path]
+
+
 def test_operation_ids_are_names(app: Flask) -> None:
     def one(note_id: int) -> Note:
         return Note(text="")

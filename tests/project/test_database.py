@@ -293,7 +293,7 @@ def until(condition: Callable[[], bool]) -> None:
 FULL_DISK = """
 import resource
 from app import create_app
-from app.sqldb import alembic
+from app.sqldb_migrations import alembic
 
 app = create_app()
 with app.app_context():
@@ -322,7 +322,8 @@ def test_full_disk(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 FAILING_VIEW = """
 from inspect import iscoroutinefunction
 from app import create_app, models
-from app.sqldb import alembic, db
+from app.sqldb import db
+from app.sqldb_migrations import alembic
 
 def fails():
     db.session.add(models.Item(name="Half", quantity=0))
@@ -359,7 +360,7 @@ def test_failed_request_leaves_nothing(project: Path, url: str) -> None:
 
 PAGE_READS = """
 from wsgi import app
-from app.sqldb import alembic
+from app.sqldb_migrations import alembic
 
 client = app.test_client()
 with app.app_context():

@@ -258,6 +258,30 @@ def test_stalled_postgresql_holds_no_request(
         assert statuses() == {200}
 
 
+SLOW = """
+from app import sqldb
+from sqlalchemy import text
+
+sqldb.STALLED = 0.5
+
+def slow():
+    return str(db.session.execute(text("SELECT pg_sleep(2)")).all())
+
+app.add_url_rule("/slow", view_func=slow)
+assert client.get("/slow").status_code == 503
+app.config["POSTGRESQL_STALLED"] = 9.0
+assert client.get("/slow").status_code == 200
+del app.config["POSTGRESQL_STALLED"]
+with app.app_context():
+    slow()
+"""
+
+
+def test_only_requests_are_bounded_and_by_a_setting(shared: Path, postgresql_url: str) -> None:
+    """A migration takes the time that it needs."""
+    run(shared, SLOW)
+
+
 UPLOAD = """
 from wsgi import app
 
@@ -409,7 +433,7 @@ def test_column_that_rows_lack_is_told(own: Path, url: str) -> None:
     replace(written, "nullable=False", 'nullable=False, server_default="1"')
     result = flask(own, "db", "upgrade")
     assert result.returncode == 0, result.stderr
-    assert len(told.splitlines()) == 1, told  # no line of Alembic's plug-ins
+    assert "plugin" not in told
 
 
 # The project's own tests

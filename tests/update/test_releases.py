@@ -549,6 +549,16 @@ def test_database_that_is_added_later_is_todays(history: Path, tmp_path: Path) -
     assert git(project, "status", "--porcelain") == ""
 
 
+def test_no_answer_goes_back_to_the_database_of_3_0_0(history: Path, tmp_path: Path) -> None:
+    """It would delete the files of today's."""
+    project = tmp_path / "project"
+    copy(history, project, {"extras": ["database"]})
+    commit(project)
+    with pytest.raises(ValueError, match="write 4.0.0, not 3.0.0"):
+        update(project, database_extra="3.0.0")
+    assert git(project, "status", "--porcelain") == ""
+
+
 def test_sample_that_a_release_changes_is_for_new_projects(history: Path, tmp_path: Path) -> None:
     """Its tables would be rewritten under a database that is in use."""
     project = tmp_path / "project"
