@@ -44,7 +44,7 @@ def send(app: Flask, email: str, kind: str) -> None:
                 text = text.format(link=f"{app.config['PASSWORD_PAGE']}#{secret}")
             db.session.commit()
             account_mail.send_mail(email, subject, text)
-    except Exception as error:  # its text may have the address
+    except Exception as error:  # noqa: BLE001  # its text may have the address
         app.logger.error("A mail is not sent: %s", type(error).__name__)
     finally:
         places.release()
