@@ -23,8 +23,8 @@ def to_problem(error: HTTPException) -> Response:
     if isinstance(error, InternalServerError) and current_app.debug and error.original_exception:
         detail = repr(error.original_exception)
     problem = {"title": error.name, "status": response.status_code, "detail": detail}
-    problem["request_id"] = request.environ.get("app.request_id")  # the log has it, too
-    problem["errors"] = getattr(error, "errors", None) or None  # of content that is not valid
-    response.data = json.dumps({name: it for name, it in problem.items() if it is not None})
+    response.data = json.dumps(problem)
     response.content_type = "application/problem+json"
+    add = {"request_id": request.environ.get("app.request_id"), "errors": vars(error).get("errors")}
+    response.data = json.dumps({**problem, **{name: it for name, it in add.items() if it}})
     return response

@@ -460,7 +460,7 @@ def items_deleted(project: Path) -> None:
     replace(resources, "    app.register_blueprint(items.bp)\n", "")
 
 
-def tests_of_the_database_edited(project: Path) -> None:
+def database_tests_edited(project: Path) -> None:
     """Take the sample out of a test of 3.0.0 that asks for it."""
     replace(project / "tests/test_database.py", '("/api/items", ', '("/health/ready", ')
 
@@ -485,7 +485,7 @@ def larger_app(project: Path) -> None:
     [
         (),
         (models_edited, migration_added),
-        (items_deleted, tests_of_the_database_edited),
+        (items_deleted, database_tests_edited),
         (larger_app,),
     ],
     ids=["unedited", "edited", "sample deleted", "larger app"],
