@@ -51,8 +51,10 @@ class Tool(click.Group):
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except click.ClickException as error:
-            failed = error
+        except click.ClickException as error:  # such as an app that cannot start: nobody can say
+            failed: click.ClickException = error
+            if not isinstance(error, click.UsageError):
+                failed = Fault(error.format_message())
         except (OtherHost, Unreachable) as error:
             failed = click.ClickException(printable(str(error)))
         except Exception as error:  # noqa: BLE001

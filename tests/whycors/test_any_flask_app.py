@@ -892,7 +892,7 @@ def test_asgi_application_is_probed_instead(whycors_folder: Path, tmp_path: Path
     command = [whycors_folder / "bin/whycors", "explain", "--app", "main:app", APP, "GET", "/"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     error = "Error: serve main:app, which is ASGI, and ask it: whycors probe URL\n"
-    assert (done.returncode, done.stderr) == (1, error)
+    assert (done.returncode, done.stderr) == (2, error)
 
 
 # Chromium judges what was given as advice

@@ -177,7 +177,7 @@ def test_json_of_the_other_commands(folder: Path) -> None:
     [
         (["explain", PAGE, "GET", "no-slash"], 2, "write /no-slash, not no-slash"),
         (["probe", "http://localhost:1", PAGE, "GET"], 1, "nothing listens at localhost:1"),
-        (["show", "--app", "nowhere"], 1, "name the app with --app MODULE:NAME"),
+        (["show", "--app", "nowhere"], 2, "name the app with --app MODULE:NAME"),
         (["probe", "http://localhost:1", "--method", "PUT"], 2, "write ORIGIN and METHOD too"),
     ],
 )

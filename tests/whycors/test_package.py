@@ -109,7 +109,7 @@ def test_an_app_that_cannot_start_is_loaded_once(whycors: Path, tmp_path: Path) 
     for command in ([sys.executable, "-m", "flask", "cors"], [whycors]):
         for arguments in (["show"], ["explain", APP, "GET", "/"], ["playground"]):
             done = run(tmp_path, *command, *arguments)
-            assert done.returncode == 1 and done.stdout == "loaded\n"
+            assert done.returncode == 2 and done.stdout == "loaded\n"
             assert done.stderr == "Error: the app cannot start: RuntimeError: no way (app.py:2)\n"
 
 
@@ -181,7 +181,7 @@ def test_app_that_cannot_be_read_gets_one_line(tmp_path: Path, whycors: Path, na
         [whycors, "probe", "http://localhost:1"],
     ):
         done = run(tmp_path, *command)
-        assert done.returncode == 1
+        assert done.returncode == 2
         (line,) = done.stderr.splitlines()
         assert line.startswith("Error: ") and says in line
 
@@ -193,7 +193,7 @@ def test_app_without_a_policy_is_explained_but_not_compared(tmp_path: Path, whyc
     assert f"Access-Control-Allow-Origin: {APP}" in done.stdout.splitlines()[-1]
     done = run(tmp_path, whycors, "probe", "http://localhost:1")
     (line,) = done.stderr.splitlines()
-    assert done.returncode == 1 and line.startswith("Error: run this for a project of the template")
+    assert done.returncode == 2 and line.startswith("Error: run this for a project of the template")
 
 
 def test_app_is_found_by_its_name(render: Render, whycors: Path, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_probe_without_an_app(alone: Path, tmp_path: Path) -> None:
     shown = run(tmp_path, alone, "show")
     explained = run(tmp_path, alone, "explain", APP, "GET", "/")
     for done in (whole, shown, explained):
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert done.stderr == "Error: run this where the app's packages are: Flask is not here\n"
 
 
