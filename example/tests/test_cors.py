@@ -170,8 +170,6 @@ def test_app_follows_the_answers() -> None:
         answer = f"allow_credentials={answers.CORS_SUPPORTS_CREDENTIALS}"
     else:
         return
-    update = (
-        "uvx copier update" if name == ".copier-answers.yml" else f"uvx copier update -a {name}"
-    )
-    command = f"{update} --vcs-ref=:current: --defaults -d '{answer}'"
+    other = "" if name == ".copier-answers.yml" else f" -a {name}"
+    command = f"uvx copier update{other} --vcs-ref=:current: --defaults -d '{answer}'"
     pytest.fail(f"Commit, and run {command}: {name} has another", pytrace=False)

@@ -205,7 +205,8 @@ class Boundary:
         if gevent():
             environ["wsgi.input"] = Body(environ["wsgi.input"])
         current_id.set(request_id)
-        environ.pop("wsgi.input_terminated" if "CONTENT_LENGTH" in environ else "", None)
+        if "CONTENT_LENGTH" in environ:  # else Werkzeug takes a form of the largest size for larger
+            environ.pop("wsgi.input_terminated", None)
 
         def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
             """Send the headers: a view's own stay, but for the id, which is that of the log."""
