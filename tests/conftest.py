@@ -244,6 +244,17 @@ def cors(project: Path) -> "Iterator[Commands]":
         yield commands
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The DATABASE_URL of an empty database, set for the processes that the test starts."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/test.db"
+    else:
+        url = request.getfixturevalue("postgresql").new_database()
+    monkeypatch.setenv("DATABASE_URL", url)
+    return url
+
+
 @pytest.fixture
 def render(template: Path, tmp_path: Path) -> Render:
     """Render a project with the answers given and defaults for the others."""

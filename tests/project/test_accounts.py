@@ -38,17 +38,6 @@ def project(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """The DATABASE_URL of an empty database, set for the processes that the test starts."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/test.db"
-    else:
-        url = request.getfixturevalue("postgresql").new_database()
-    monkeypatch.setenv("DATABASE_URL", url)
-    return url
-
-
 @pytest.fixture
 def migrated(project: Path, url: str) -> str:
     flask(project, "db", "upgrade")

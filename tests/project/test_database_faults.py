@@ -28,17 +28,6 @@ def own(shared: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(shared, tmp_path / "project"))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """The DATABASE_URL of an empty database, set for the processes that the test starts."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/test.db"
-    else:
-        url = request.getfixturevalue("postgresql").new_database()
-    monkeypatch.setenv("DATABASE_URL", url)
-    return url
-
-
 @pytest.fixture
 def postgresql_url(postgresql: Postgres, monkeypatch: pytest.MonkeyPatch) -> str:
     url = postgresql.new_database()
