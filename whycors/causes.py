@@ -6,63 +6,28 @@ there: one that does not let the page in, or lets in others than the page, is no
 
 import difflib
 import json
+import logging
 import os
 import re
 import shlex
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 from urllib.parse import urljoin, urlsplit
 
-from .browser import (
-    Block,
-    Exchange,
-    Headers,
-    Outcome,
-    PageRequest,
-    Response,
-    Send,
-    fetch,
-    is_loopback_url,
-    list_items,
-    normalize_method,
-    page_headers,
-    preflight_headers,
-    redirect_location,
-    unsafe_header_names,
-)
-from .origins import is_for_development, is_loopback, misspelt, nearest, shown, site
-from .policies import (
-    PARSERS,
-    REFUSED,
-    FlaskCors,
-    Policy,
-    PolicyError,
-    all_options,
-    as_python,
-    call_of,
-    calls,
-    checked,
-    closed_over,
-    ended,
-    endpoint_of,
-    in_one_line,
-    layers,
-    options_of,
-    parts_of,
-    path_of,
-    place_of,
-    place_of_call,
-    policy_for,
-    policy_of,
-)
-from .senders import OtherHost
+from . import browser, policies
+from .browser import Block, Exchange, Headers, Outcome, PageRequest, Response, redirect_location
+from .origins import is_for_development, is_loopback, misspelt, nearest, shown, site, with_metadata
+from .policies import FlaskCors, Policy, PolicyError, as_python, path_of, place_of, policy_for
+from .senders import OtherHost, wsgi_sender
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -74,7 +39,6 @@ QUESTIONS = {
     "supports_credentials": "allow_credentials",
     "allow_headers": "allowed_headers",
     "expose_headers": "exposed_headers",
-    "max_age": "preflight_max_age",
 }
 
 # The methods that the question offers. The environment may name others.
@@ -101,9 +65,11 @@ STRANGER = "https://probe.invalid"
 # A URL for what depends on the page and the policy alone.
 ANYWHERE = "https://api.invalid/"
 
+# Those of the policy's log, by the projects' releases: 3.0.0 and 4.0.0.
+LOGGERS = ("app.cors.log", "app.cors.gate")
 
-class Unsent(Exception):
-    """A request was not sent, since it may change data."""
+# Watching changes hooks of the app for as long as it takes.
+LOCK = Lock()
 
 
 @dataclass(frozen=True)
@@ -133,38 +99,86 @@ class Advice:
 class Cause:
     """One reason, and what a `part` of the policy lacks: items of a list, or True.
 
-    `instead` is what others than the policy have to do.
+    `changes` are what others than the policy have to do.
     """
 
     reason: str
+    changes: tuple[Change, ...] = ()
     part: str = ""
     lacks: Any = ()
-    instead: tuple[Change, ...] = ()
 
 
 # What the app did with a request.
 
 
 @dataclass
-class Trace:
-    """Which functions of an app answered in place of its view, or set a header, and its error.
+class Notes:
+    """What an app did with a request.
 
-    `without` names one that is to do neither, as after a change.
+    `stopped` is the function that answered in place of the view, and `steps` are the functions
+    that had the response, with its headers then.
     """
 
-    app: Any
     stopped: str = ""
-    setters: dict[str, list[str]] = field(default_factory=dict)
+    steps: list[tuple[str, Any]] = field(default_factory=list)
     error: Exception | None = None
-    without: str = ""
 
-    def clear(self) -> None:
-        self.stopped, self.setters, self.error = "", {}, None
+    def setters(self, header: str) -> list[str]:
+        """Return the functions that set a header."""
+        found: list[str] = []
+        before: list[str] = []
+        for place, headers in self.steps:
+            values = headers.getlist(header)
+            if values and values != before:
+                found.append(place)
+            before = values
+        return list(dict.fromkeys(found))
 
-    def of(self, header: str) -> list[str]:
-        return self.setters.get(header.lower(), [])
 
-    def around_before(self, hook: Callable[..., Any]) -> Callable[[], Any]:
+class Watched:
+    """Sends a page's requests to an app here, and notes what the app does with each.
+
+    Unless `sends`, no code of the app runs for what may change data. `unsent` says that it did not
+    run for the last request; if not `known`, nobody can say what it would have answered. `without`
+    names a function that is to do nothing, as after a change.
+    """
+
+    def __init__(self, app: Any, url: str, request: PageRequest, sends: bool) -> None:
+        self.app, self.request, self.sends = app, request, sends
+        self.through = wsgi_sender(app, request.body, url)
+        self.notes, self.unsent, self.known, self.without = Notes(), False, True, ""
+
+    def __call__(self, method: str, url: str, headers: Headers) -> Response:
+        self.notes, self.unsent = Notes(), False
+        if method not in policies.SAFE_METHODS and not self.sends:
+            policy = policy_for(self.app, url, method, self.request.origin)
+            if policy is None:
+                self.known = False
+                return Response(200, needed(self.request, Response(200, ()), is_preflight=False))
+            if isinstance(policy, FlaskCors):
+                self.unsent = True
+                return policy.answer(method, url, headers)
+        try:
+            return self.through(method, url, headers)
+        except OtherHost:
+            raise
+        except Exception as error:  # noqa: BLE001  # as a debugger gets it
+            self.notes.error = error
+            return Response(500, ())
+
+    def dispatch(self, *arguments: Any) -> Any:
+        """Run the app's code for a request, or only its routing (`full_dispatch_request`)."""
+        from flask import request
+        from werkzeug.routing import RequestRedirect
+
+        if self.sends or request.method in policies.SAFE_METHODS:
+            return type(self.app).full_dispatch_request(self.app, *arguments)
+        self.unsent = True
+        redirect = request.routing_exception
+        return redirect if isinstance(redirect, RequestRedirect) else self.app.response_class()
+
+    def before_request(self, hook: Callable[..., Any]) -> Callable[[], Any]:
+        """Return a hook that runs before the view, watched."""
         from flask import request
 
         place = place_of(hook)
@@ -173,79 +187,69 @@ class Trace:
         def run() -> Any:
             if place == self.without and request.method == "OPTIONS":
                 return None
-            try:
-                answer = self.app.ensure_sync(hook)()
-            except Exception:
-                self.stopped = place
-                raise
-            self.stopped = place if answer is not None else self.stopped
+            self.notes.stopped = place  # and stays so if it raises
+            answer = self.app.ensure_sync(hook)()
+            self.notes.stopped = "" if answer is None else place
             return answer
 
         return run
 
-    def around_after(self, hook: Callable[..., Any]) -> Callable[[Any], Any]:
-        is_theirs = any(
-            closed_over(layer, "flask_cors.extension", "resources") for layer in layers(hook)
-        )
-        call = ", ".join(filter(None, ("CORS(app)", place_of_call(self.app))))
-        place = call if is_theirs else place_of(hook)
-
-        @wraps(hook)
-        def run(response: Any) -> Any:
-            before = response.headers.copy()
-            response = self.app.ensure_sync(hook)(response)
-            if place == self.without:
-                response.headers = before
-            self.note(before, response.headers, place)
-            return response
-
-        return run
-
-    def note(self, before: Any, after: Any, place: str) -> None:
-        for name in {name.lower() for name, _ in after}:
-            if after.getlist(name) != before.getlist(name):
-                self.setters.setdefault(name, []).append(place)
-
     def process(self, *arguments: Any) -> Any:
-        """Run `process_response`, and note what the view set before it."""
+        """Note what the view set before the hooks after it run (`process_response`)."""
         from flask import request
 
         response = arguments[-1]
         view = self.app.view_functions.get(request.endpoint)
-        if view is not None:
-            place = self.stopped or place_of(view)
-            self.note(type(response.headers)(), response.headers, place)
+        if place := self.notes.stopped or (view and place_of(view)):
             for name, _ in list(response.headers) if place == self.without else ():
                 if name.lower().startswith("access-control-"):
                     response.headers.remove(name)
+            self.notes.steps.append((place, response.headers.copy()))
         return type(self.app).process_response(self.app, *arguments)
+
+    def after_request(self, hook: Callable[..., Any]) -> Callable[[Any], Any]:
+        """Return a hook that runs after the view, watched."""
+        is_theirs = any(
+            policies.closed_over(layer, "flask_cors.extension", "resources")
+            for layer in policies.layers(hook)
+        )
+        call = ", ".join(filter(None, ("CORS(app)", policies.place_of_call(self.app))))
+        place = call if is_theirs else place_of(hook)
+
+        @wraps(hook)
+        def run(response: Any) -> Any:
+            if place != self.without:
+                response = self.app.ensure_sync(hook)(response)
+            self.notes.steps.append((place, response.headers.copy()))
+            return response
+
+        return run
+
+    def note_error(self, _: Any, exception: Exception, **more: Any) -> None:
+        self.notes.error = exception
 
 
 @contextmanager
-def watched(app: Any) -> Iterator[Trace]:
-    """Note what a Flask app does with each request."""
-    trace = Trace(app)
-    if not hasattr(app, "after_request_funcs"):
-        yield trace
-        return
-    from flask import got_request_exception
+def watched(app: Any, url: str, request: PageRequest, sends: bool) -> Iterator[Watched]:
+    """Watch an app, which may be no Flask app, and keep what is sent out of its policy's log."""
+    watch = Watched(app, url, request, sends)
+    with LOCK, ExitStack() as stack:
+        for name in LOGGERS:
+            stack.enter_context(patch.object(logging.getLogger(name), "disabled", True))
+        if hasattr(app, "after_request_funcs"):
+            from flask import got_request_exception
 
-    def keep(_: Any, exception: Exception, **more: Any) -> None:
-        trace.error = exception
-
-    hooks = app.before_request_funcs, app.after_request_funcs
-    before, after = (
-        {owner: [around(hook) for hook in found] for owner, found in functions.items()}
-        for around, functions in zip((trace.around_before, trace.around_after), hooks, strict=True)
-    )
-    try:
-        app.before_request_funcs, app.after_request_funcs = before, after
-        app.process_response = trace.process
-        with got_request_exception.connected_to(keep, app):
-            yield trace
-    finally:
-        del app.process_response
-        app.before_request_funcs, app.after_request_funcs = hooks
+            instead: dict[str, Any] = {
+                "process_response": watch.process,
+                "full_dispatch_request": watch.dispatch,
+            }
+            for around in (watch.before_request, watch.after_request):
+                name = f"{around.__name__}_funcs"
+                hooks = getattr(app, name).items()
+                instead[name] = {owner: [*map(around, found)] for owner, found in hooks}
+            stack.enter_context(patch.multiple(app, **instead))
+            stack.enter_context(got_request_exception.connected_to(watch.note_error, app))
+        yield watch
 
 
 # Which reasons there are.
@@ -256,15 +260,15 @@ class Case:
     """A request to an app here that is not allowed.
 
     `policy` is the one that it goes by, if it can be read, and `refused` whether the API refused
-    it. `trace` is of the last request. `send` sends safe ones only, to try a change.
+    it. `notes` are on the last exchange. `watch` tries changes, by requests that change no data.
     """
 
     request: PageRequest
     outcome: Outcome
     policy: Policy | None
     refused: bool
-    trace: Trace
-    send: Send
+    watch: Watched
+    notes: Notes
 
     @property
     def last(self) -> Exchange:
@@ -274,40 +278,37 @@ class Case:
     def path(self) -> str:
         return path_of(self.last.url)
 
-    def helps(self, url: str = "", without: str = "") -> bool:
-        """Try another URL, or what `Trace.without` says: what then still blocks is the policy."""
-        self.trace.without = without
-        try:
-            block = fetch(
-                url or self.outcome.exchanges[0].url, self.request, self.send
-            ).verdict.block
-        except Unsent:
-            return True
-        except OtherHost:
-            return False
-        finally:
-            self.trace.without = ""
-        return block is None or block is policy_block(self.policy, self.request)
+    def tried(self, change: Change, url: str = "", without: str = "") -> tuple[Change, ...]:
+        """Return a change if it helps: what then still blocks the request is the policy.
+
+        By the change, the page calls another URL, or the app is `without` what a function does.
+        """
+        self.watch.without = without
+        send = with_metadata(self.watch, self.request.origin)
+        with suppress(OtherHost):
+            outcome = browser.fetch(url or self.outcome.exchanges[0].url, self.request, send)
+            if outcome.verdict.block in (None, policy_block(self.policy, self.request)):
+                return (change,)
+        return ()
 
 
 def policy_block(policy: Policy | None, request: PageRequest) -> Block | None:
     """Return why a browser would block a request if the policy alone answered it."""
-    return fetch(ANYWHERE, request, policy.answer).verdict.block if policy else None
+    return browser.fetch(ANYWHERE, request, policy.answer).verdict.block if policy else None
 
 
 def advise(case: Case) -> Advice:
     """Return why a request to an app here is not allowed, and what would allow it."""
     policy, block = case.policy, case.outcome.verdict.block
-    causes = list(policy_causes(policy, case.request)) if policy else []
     is_explained = block is not None and block is policy_block(policy, case.request)
     if case.refused:
-        is_explained = bool({cause.part for cause in causes} & {"origins", "methods"})
+        parts = {cause.part for cause in policy_causes(policy, case.request)}
+        is_explained = bool(parts & {"origins", "methods"})
     if isinstance(policy, FlaskCors) and case.outcome.verdict.during_preflight:
         is_explained &= case.last.response.status < 300  # which is not the policy's doing
-    if not is_explained:
-        causes.insert(0, other_cause(case))
+    others = () if is_explained else (other_cause(case),)
     url = case.last.url if case.outcome.exchanges else ""
-    return with_changes(case.trace.app, url, case.request, policy, causes)
+    return with_changes(case.watch.app, url, case.request, policy, others)
 
 
 def advice_here(app: Any, url: str, request: PageRequest) -> Advice | None:
@@ -316,8 +317,14 @@ def advice_here(app: Any, url: str, request: PageRequest) -> Advice | None:
     Nothing is sent, and no code of the app runs.
     """
     policy = policy_for(app, url, request.method, request.origin)
-    causes = list(policy_causes(policy, request)) if policy else []
-    return with_changes(app, url, request, policy, causes) if causes else None
+    found = with_changes(app, url, request, policy)
+    return found if found.reasons else None
+
+
+def allow_another(app: Any, page: str) -> tuple[Change, ...]:
+    """Return what allows a page on one more origin to GET."""
+    found = advice_here(app, "/", PageRequest(page))
+    return found.changes if found else ()
 
 
 def refusal(sent: Exchange, policy: Policy | None) -> str | None:
@@ -337,37 +344,43 @@ def refusal_in(response: Response) -> str | None:
         problem = json.loads(response.body)
     except ValueError:
         return None
-    is_ours = isinstance(problem, dict) and problem.get("title") == REFUSED
+    is_ours = isinstance(problem, dict) and problem.get("title") == policies.REFUSED
     return str(problem.get("detail")) if is_ours else None
 
 
-def policy_causes(policy: Policy, request: PageRequest) -> Iterator[Cause]:
-    """Yield each reason why a policy does not allow a request."""
+def policy_causes(
+    policy: Policy | None, request: PageRequest, hidden: Sequence[str] = ()
+) -> Iterator[Cause]:
+    """Yield each reason why a policy does not allow a request, or hides headers of its response."""
+    if policy is None:
+        return
     if not policy.allows(request.origin):
         yield origin_cause(policy, request.origin)
-    method = normalize_method(request.method)
-    asks = preflight_headers(request) is not None
+    method = browser.normalize_method(request.method)
+    asks = browser.preflight_headers(request) is not None
     if (asks or policy.protection) and not policy.allows_method(method):
         if method.upper() in policy.methods:
             reason = (
                 f"the page must write {method.upper()}, not {method}: browsers send this method as"
                 " the page writes it"
             )
-            yield Cause(reason, "methods")
+            yield Cause(reason, part="methods")
         else:
             allowed = ", ".join(policy.methods) or "none"
             reason = f"{shown(method)} is not allowed; {policy.name} allows {allowed}"
-            yield Cause(reason, "methods", [method])
-    names = unsafe_header_names(page_headers(request))
+            yield Cause(reason, part="methods", lacks=[method])
+    names = browser.unsafe_header_names(browser.page_headers(request))
     if missing := [name for name in names if not policy.allows_header(name)]:
         where = f" by {policy.name}" if policy.path or isinstance(policy, FlaskCors) else ""
         listed = ", ".join(map(shown, missing))
         what = f"header {listed} is" if len(missing) == 1 else f"headers {listed} are"
-        yield Cause(f"the {what} not allowed{where}", "allow_headers", missing)
+        yield Cause(f"the {what} not allowed{where}", part="allow_headers", lacks=missing)
     if request.credentials and not policy.supports_credentials:
-        forbids = "does not allow" if isinstance(policy, FlaskCors) else "forbids"
-        reason = f"the request sends credentials; {policy.name} {forbids} them"
-        yield Cause(reason, "supports_credentials", True)
+        reason = f"the request sends credentials; {policy.name} forbids them"
+        yield Cause(reason, part="supports_credentials", lacks=True)
+    if unread := [name for name in hidden if name not in policy.expose_headers]:
+        reason = f"the page cannot read {', '.join(unread)}"
+        yield Cause(reason, part="expose_headers", lacks=unread)
 
 
 def origin_cause(policy: Policy, origin: str) -> Cause:
@@ -376,18 +389,19 @@ def origin_cause(policy: Policy, origin: str) -> Cause:
     secure = origin.replace("http://", "https://", 1)
     if secure != origin and not is_loopback(origin) and policy.allows(secure):
         # Over plain http, anyone on the network could change the page.
-        return Cause(reason, "origins", instead=(Change("To allow it, open the page at", secure),))
+        return Cause(reason, (Change("To allow it, open the page at", secure),), "origins")
     if origin == "null" and isinstance(policy, FlaskCors):
         exact = [one for one in policy.origins if one.startswith("http") and "*" not in one]
-        instead = tuple(Change("To allow it, serve the page at", one) for one in exact[:1])
+        changes = tuple(Change("To allow it, serve the page at", one) for one in exact[:1])
         reason = "null is not allowed: any site can have it, by a sandboxed frame or a local file"
-        return Cause(reason, "origins", instead=instead)
-    return Cause(reason, "origins", [origin])
+        return Cause(reason, changes, "origins")
+    return Cause(reason, part="origins", lacks=[origin])
 
 
 def other_cause(case: Case) -> Cause:
     """Return why a request is not allowed where no policy that can be read is the cause."""
-    block, value = case.outcome.verdict.block, shown(case.outcome.verdict.found)
+    verdict, policy = case.outcome.verdict, case.policy
+    block, value = verdict.block, shown(verdict.found)
     if not case.outcome.exchanges:
         return Cause(f"the page is on https: have it call https{value.removeprefix('http')}")
     if block is Block.MIXED_CONTENT:
@@ -398,19 +412,20 @@ def other_cause(case: Case) -> Cause:
         return Cause(f"no cross-origin request may go to {value}: correct the Location header")
     if lost := lost_origin(case.request, case.outcome):
         return Cause(lost)
-    if case.refused and case.policy:
-        return Cause(f"{case.policy.name} allows this request, but not as it is after the redirect")
-    if case.trace.error is not None:
+    if case.refused and policy:
+        return Cause(f"{policy.name} allows this request, but not as it is after the redirect")
+    if case.notes.error is not None:
         return Cause(
-            f"the code failed: {in_one_line(case.trace.error)}. The answer has no CORS headers, as"
-            " in debug mode, so the browser reports CORS: fix the code"
+            f"the code failed: {policies.in_one_line(case.notes.error)}. The answer has no CORS"
+            " headers, as in debug mode, so the browser reports CORS: fix the code"
         )
-    if case.outcome.verdict.during_preflight and case.last.response.status >= 300:
-        return preflight_cause(case)
-    if block is Block.SEVERAL_ALLOW_ORIGINS or case.policy is not None:
+    if verdict.during_preflight and case.last.response.status >= 300:
+        cause = failed_preflight(case)
+    elif policy or block is Block.SEVERAL_ALLOW_ORIGINS:
         return overridden(case)
-    cause = uncovered(case) if block is Block.NO_ALLOW_ORIGIN else Cause(wrong_header(case))
-    return cause if cause.instead else replace(cause, instead=headers_by_hand(case))
+    else:
+        cause = uncovered(case) if block is Block.NO_ALLOW_ORIGIN else Cause(wrong_header(case))
+    return cause if policy or cause.changes else replace(cause, changes=headers_by_hand(case))
 
 
 def lost_origin(request: PageRequest, outcome: Outcome) -> str | None:
@@ -424,74 +439,70 @@ def lost_origin(request: PageRequest, outcome: Outcome) -> str | None:
     )
 
 
-def preflight_cause(case: Case) -> Cause:
+def failed_preflight(case: Case) -> Cause:
     """Return why a preflight gets an error or a redirect, and not an answer."""
-    app, method, status = case.trace.app, case.request.method, case.last.response.status
-    if place := case.trace.stopped:
-        name, _, line = place.partition(", ")
-        lead = f"To allow it, as the first line of {name}, {line}"
-        change = Change(lead, 'if request.method == "OPTIONS": return None')
-        return Cause(
-            f"a check runs before CORS: {place}. It answers the preflight with {status}, but"
-            " browsers send no credentials with one",
-            instead=(change,) if case.helps(without=place) else (),
+    app, method, response = case.watch.app, case.request.method, case.last.response
+    if place := case.notes.stopped:
+        reason = (
+            f"a check runs before CORS: {place}. It answers the preflight with {response.status},"
+            " but browsers send no credentials with one"
         )
+        line = 'if request.method == "OPTIONS": return None'
+        change = Change(f"To allow it, as the first line of {place}", line)
+        return Cause(reason, case.tried(change, without=place))
     view = view_at(app, case.path, method)
-    if (location := redirect_location(case.last.response)) is not None:
+    if (location := redirect_location(response)) is not None:
         target = urljoin(case.last.url, location)
         is_slash = view and case.path.rstrip("/") == path_of(target).rstrip("/")
         why = f" for the slash of its route ({place_of(view)})" if is_slash else ""
-        change = Change("To allow it, have the page call", target)
-        return Cause(
+        reason = (
             f"the app redirects {case.path} to {shown(location)}{why}, and browsers follow no"
-            " redirect of a preflight",
-            instead=(change,) if case.helps(target) else (),
+            " redirect of a preflight"
         )
-    if order := misplaced(case):
-        return order
+        change = Change("To allow it, have the page call", target)
+        return Cause(reason, case.tried(change, url=target))
     route = about_route(app, case.path, method) or about_route(app, case.path, "OPTIONS")
     check = f"a check runs before CORS in {place_of(view)}" if view else "answer it with 204"
-    cause = Cause(f"the preflight is answered with {status}: {route or check}")
-    return cause if case.policy else replace(cause, instead=headers_by_hand(case))
+    reason = f"the preflight is answered with {response.status}: {route or check}"
+    return misplaced(case) or Cause(reason)
 
 
 def overridden(case: Case) -> Cause:
     """Return which code of the app sets a header that the policy, or other code, sets too."""
-    places = list(dict.fromkeys(case.trace.of(ALLOW_ORIGIN)))
+    places = case.notes.setters(ALLOW_ORIGIN)
     by_hand = [place for place in places if not place.startswith("CORS(")]
+    name = case.policy.name if case.policy else ""
     if case.outcome.verdict.block is Block.SEVERAL_ALLOW_ORIGINS:
-        by = " and by ".join(places) or "two places"
-        found = shown(case.outcome.verdict.found)
+        by, found = " and by ".join(places) or "two places", shown(case.outcome.verdict.found)
         reason = f"Access-Control-Allow-Origin is added by {by}: {found}"
-    elif by_hand and case.policy:
-        by = " and ".join(by_hand)
-        reason = f"{case.policy.name} allows this request, but {by} sets other CORS headers"
+    elif by_hand:
+        reason = f"{name} allows this request, but {' and '.join(by_hand)} sets other CORS headers"
     else:
-        name = case.policy.name if case.policy else ""
         reason = f"{name} allows this request, but other code in the app changes its CORS headers"
         return Cause(f"{reason}: find that code and remove it")
-    helping = [place for place in by_hand if case.helps(without=place)]
-    instead = tuple(Change("To allow it, remove the CORS headers in", one) for one in helping[:1])
-    return Cause(reason, instead=instead)
+    lead = "To allow it, remove the CORS headers in"
+    tried = (case.tried(Change(lead, place), without=place) for place in by_hand)
+    return Cause(reason, next(filter(None, tried), ()))
 
 
 def uncovered(case: Case) -> Cause:
     """Return why an answer has no CORS headers, where no policy is for its path."""
-    app, path, request = case.trace.app, case.path, case.request
+    app, path, request = case.watch.app, case.path, case.request
     if not hasattr(app, "after_request_funcs"):
         return Cause(f"the app adds no CORS headers to {path}")
     if order := misplaced(case):
         return order
     if route := about_route(app, path, request.method):
         return Cause(f"the answer is {case.last.response.status}, without CORS headers: {route}")
-    for owner, _, resources in calls(app, [None, *filter(None, app.after_request_funcs)]):
-        return add_path(case, call_of(app, owner, resources, 0), owner)
-    decorated = [option.name for option in all_options(app) if option.call == "@cross_origin("]
+    owners = [None, *filter(None, app.after_request_funcs)]
+    for owner, _, resources in policies.calls(app, owners):
+        return add_path(case, policies.call_of(app, owner, resources, 0), owner)
+    told = policies.all_options(app)
+    decorated = [option.name for option in told if option.call == "@cross_origin("]
     if decorated and (view := view_at(app, path, request.method)):
+        reason = f"there is {'; '.join(decorated)}, but none at {place_of(view)}"
         option = FlaskCors.told(app, "@cross_origin(", place_of(view), for_page(request))
-        change = judged(request, None, option, f"To allow it, above {place_of(view)}")
-        others = "; ".join(decorated)
-        return Cause(f"there is {others}, but none at {place_of(view)}", instead=change)
+        return Cause(reason, judged(request, None, option, f"To allow it, above {place_of(view)}"))
     if hooks := [place_of(hook) for hook in app.after_request_funcs.get(None, ())]:
         return Cause(f"nothing adds CORS headers to {path}: {'; '.join(hooks)} adds none")
     return Cause(f"the app has no CORS at all: nothing adds its headers to {path}")
@@ -499,43 +510,45 @@ def uncovered(case: Case) -> Cause:
 
 def add_path(case: Case, told: FlaskCors, owner: str | None) -> Cause:
     """Return that flask-cors was not told of a path, and the call that covers it too."""
-    endpoint = endpoint_of(told.app, case.path, case.request.method)
+    endpoint = policies.endpoint_of(told.app, case.path, case.request.method)
     rules = [rule.rule for rule in told.app.url_map.iter_rules(endpoint)] if endpoint else []
     pattern = re.sub("<.*", ".*", next(iter(rules), case.path))
     page = for_page(case.request)
     if owner is not None:
         reason = f"{told.call}) covers the routes of its blueprint only, and not {case.path}"
         after = FlaskCors.told(told.app, "CORS(app", "", page, pattern)
-        return Cause(reason, instead=judged(case.request, None, after, "To allow it, add"))
+        return Cause(reason, judged(case.request, None, after, "To allow it, add"))
     after = told.with_path(pattern, page if told.is_public else {})
     lacking = lacks(policy_causes(after, case.request))
     after = after.with_options(with_lacking(after, lacking, case.request))
     patterns = ", ".join(pattern for pattern, _ in told.resources)
     reason = f"{told.call}) covers {patterns}, and not {case.path}"
-    return Cause(reason, instead=judged(case.request, None, after, at(told, "allow it")))
+    return Cause(reason, judged(case.request, None, after, at(told)))
 
 
 def misplaced(case: Case) -> Cause | None:
     """Return that `@cross_origin` does not get a request, as it is in the wrong place."""
-    view = view_at(case.trace.app, case.path, case.request.method)
+    app, method = case.watch.app, case.request.method
+    view = view_at(app, case.path, method)
     module = sys.modules.get(getattr(view, "__module__", ""))
     named = getattr(module, getattr(view, "__name__", ""), None)
     for function, wrong, right in (
         (view, "below a decorator that answers first", "as the first below @app.route"),
         (named, "above @app.route, which registers the view without it", "below @app.route"),
     ):
-        for option in options_of(case.trace.app, function, case.request.method):
+        for option in policies.options_of(app, function, method):
             change = Change(f"To allow it, {right}, at {option.place}", str(option))
             is_right = policy_block(option, case.request) is None
             reason = f"@cross_origin at {option.place} is {wrong}"
-            return Cause(reason, instead=(change,) if is_right else ())
+            return Cause(reason, (change,) if is_right else ())
     return None
 
 
 def view_at(app: Any, path: str, method: str) -> Any:
     """Return the view of a path in a Flask app, None if there is none."""
-    endpoint = endpoint_of(app, path, method) if hasattr(app, "view_functions") else None
-    return app.view_functions.get(endpoint) if endpoint else None
+    if not hasattr(app, "view_functions"):
+        return None
+    return app.view_functions.get(policies.endpoint_of(app, path, method))
 
 
 def about_route(app: Any, path: str, method: str) -> str | None:
@@ -566,9 +579,9 @@ def wrong_header(case: Case) -> str:
     name, wrong = (text.format(found) for text in HEADERS[block]) if block else ("", "")
     value = case.last.response.get(name.lower())
     if value is None:
-        others = case.trace.of(ALLOW_ORIGIN)
+        others = case.notes.setters(ALLOW_ORIGIN)
         return f"nothing sets {name}{f', though {others[0]} sets others' if others else ''}"
-    places = " and ".join(dict.fromkeys(case.trace.of(name)))
+    places = " and ".join(case.notes.setters(name))
     return f"{name} is set {f'by {places}, ' if places else ''}to {shown(value)}{wrong}"
 
 
@@ -582,7 +595,7 @@ def headers_by_hand(case: Case) -> tuple[Change, ...]:
         response = answered.get((method, url), Response(200, case.last.response.headers))
         found = needed(case.request, response, method == "OPTIONS")
         is_error = method == "OPTIONS" and not 200 <= response.status <= 299
-        places = [place for name, _ in found for place in case.trace.of(name)]
+        places = [place for name, _ in found for place in case.notes.setters(name)]
         where = f"in {places[0]}, " if places and response is case.last.response else ""
         lead = f"To allow it, {where}answer {method} {path_of(url)} with"
         lines = [f"{name}: {value}" for name, value in found if response.get(name.lower()) != value]
@@ -592,9 +605,10 @@ def headers_by_hand(case: Case) -> tuple[Change, ...]:
         kept = tuple(header for header in response.headers if header[0].lower() not in names)
         return Response(204 if is_error else response.status, (*kept, *found))
 
-    is_allowed = fetch(case.outcome.exchanges[0].url, case.request, fixed).allowed
-    # Any site can have the origin null, by a sandboxed frame.
-    return tuple(changes) if is_allowed and case.request.origin != "null" else ()
+    if case.request.origin == "null":  # which any site can have, by a sandboxed frame
+        return ()
+    is_allowed = browser.fetch(case.outcome.exchanges[0].url, case.request, fixed).allowed
+    return tuple(changes) if is_allowed and not redirect_location(case.last.response) else ()
 
 
 def needed(request: PageRequest, response: Response, is_preflight: bool) -> Headers:
@@ -602,25 +616,20 @@ def needed(request: PageRequest, response: Response, is_preflight: bool) -> Head
 
     What `response` has already, its lists and its `*`, is kept as far as it is of use.
     """
-    allowed = "*" if response.get(ALLOW_ORIGIN) == "*" and not request.credentials else None
-    found = [("Access-Control-Allow-Origin", allowed or request.origin)]
-    if allowed is None:
-        vary = list_items(response.get("vary"))
-        is_listed = {"origin", "*"} & {name.lower() for name in vary}
-        found.append(("Vary", ", ".join(vary if is_listed else [*vary, "Origin"])))
+    is_public = response.get(ALLOW_ORIGIN) == "*" and not request.credentials
+    found = [("Access-Control-Allow-Origin", "*" if is_public else request.origin)]
     if request.credentials:
         found.append(("Access-Control-Allow-Credentials", "true"))
-    if not is_preflight:
-        return tuple(found)
-    for name, more in (
-        ("Access-Control-Allow-Methods", [normalize_method(request.method)]),
-        ("Access-Control-Allow-Headers", unsafe_header_names(page_headers(request))),
-    ):
-        listed = list_items(response.get(name.lower()))
-        lower = {item.lower() for item in listed}
-        items = [*listed, *(item for item in more if item.lower() not in lower)]
-        if items:
-            found.append((name, ", ".join(items)))
+    lists = {} if is_public else {"Vary": ["Origin"]}
+    if is_preflight:
+        lists["Access-Control-Allow-Methods"] = [browser.normalize_method(request.method)]
+        names = browser.unsafe_header_names(browser.page_headers(request))
+        lists["Access-Control-Allow-Headers"] = names
+    for name, items in lists.items():
+        listed = browser.list_items(response.get(name.lower()))
+        lower = [item.lower() for item in listed]
+        if value := ", ".join([*listed, *(item for item in items if item.lower() not in lower)]):
+            found.append((name, value))
     return tuple(found)
 
 
@@ -632,26 +641,31 @@ def with_changes(
     url: str,
     request: PageRequest,
     policy: Policy | None,
-    causes: list[Cause],
-    purpose: str = "allow it",
+    others: Iterable[Cause] = (),
+    hidden: Sequence[str] = (),
 ) -> Advice:
-    """Return the reasons, and what gives the policy all that it lacks, if it may have it."""
+    """Return all reasons, and what gives the policy all that it lacks, if it may have it.
+
+    `others` are not of the policy, and `hidden` headers of the response that a page cannot read.
+    """
+    causes = [*others, *policy_causes(policy, request, hidden)]
     reasons = tuple(cause.reason for cause in causes)
-    instead = tuple(change for cause in causes for change in cause.instead)
+    changes = tuple(change for cause in causes for change in cause.changes)
     lacking = lacks(causes)
     if policy is None or not lacking:
-        return Advice(reasons, instead)
+        return Advice(reasons, changes)
+    values = with_lacking(policy, lacking, request)
     if isinstance(policy, FlaskCors):
-        after = policy.with_options(with_lacking(policy, lacking, request))
-        return Advice(reasons, (*instead, *judged(request, policy, after, at(policy, purpose))))
+        after = policy.with_options(values)
+        return Advice(reasons, (*changes, *judged(request, policy, after, at(policy))))
     try:
-        changes = tuple(change_of_ours(app, url, request, policy, lacking, purpose))
+        found = tuple(changes_of_ours(app, url, request, policy, values, hidden))
     except PolicyError as error:
         cannot = f"the policy cannot allow it: {'; '.join(error.problems)}"
         if len(reasons) == 1:
             return Advice((f"{reasons[0]}; {cannot}",))
-        return Advice((*reasons, cannot), instead)
-    return Advice(reasons, (*instead, *changes))
+        return Advice((*reasons, cannot), changes)
+    return Advice(reasons, (*changes, *found))
 
 
 def lacks(causes: Iterable[Cause]) -> dict[str, Any]:
@@ -669,7 +683,7 @@ def with_lacking(policy: Policy, lacking: dict[str, Any], request: PageRequest) 
     if isinstance(policy, FlaskCors) and "supports_credentials" in values:
         # Or others could act as the user, too.
         origins = values.get("origins", policy.origins)
-        fixed = [(ended(one, request.origin) or ("", one))[1] for one in origins]
+        fixed = [(policies.ended(one, request.origin) or ("", one))[1] for one in origins]
         values["origins"] = [request.origin] if policy.is_public else fixed
     return values
 
@@ -680,10 +694,11 @@ def for_page(request: PageRequest) -> dict[str, Any]:
     return {"origins": [request.origin], **credentials}
 
 
-def at(policy: FlaskCors, purpose: str) -> str:
+def at(policy: FlaskCors) -> str:
     """Return how a sentence begins that says where to write a call."""
-    where = f"at {policy.place}" if policy.place else f"in place of {policy.call}…)"
-    return f"To {purpose}, {where}"
+    return (
+        f"To allow it, {f'at {policy.place}' if policy.place else f'in place of {policy.call}…)'}"
+    )
 
 
 def judged(
@@ -698,8 +713,9 @@ def lets_in_only(request: PageRequest, before: Policy | None, after: Policy) -> 
 
     Where every site was let in without credentials, none may be let in with them now.
     """
-    if before and after.supports_credentials and not before.supports_credentials:
-        before = None if before.is_public else before
+    gains_credentials = after.supports_credentials and not (before and before.supports_credentials)
+    if before and before.is_public and gains_credentials:
+        before = None
     return policy_block(after, request) is None and not any(
         policy_block(after, replace(request, origin=one)) is None
         and not (before and before.allows(one))
@@ -716,71 +732,50 @@ def strangers(origin: str) -> list[str]:
     return ["null", STRANGER, f"{twin}://{rest}", *(f"{scheme}://{end}" for end in ends)]
 
 
-def change_of_ours(
+def changes_of_ours(
     app: "Flask",
     url: str,
     request: PageRequest,
     policy: Policy,
-    lacking: dict[str, Any],
-    purpose: str,
+    values: dict[str, Any],
+    hidden: Sequence[str],
 ) -> Iterator[Change]:
-    """Yield what gives the template's policy what it lacks, for good and in one deployment.
+    """Yield what gives the template's policy new values, for good and in one deployment.
 
-    Raises PolicyError if it may not have that.
+    Raises PolicyError if it may not have them.
     """
-    whole, paths = policy_of(app), app.config.get("CORS_PATHS") or {}
-    values = with_lacking(policy, lacking, request)
+    whole, paths = policies.policy_of(app), app.config.get("CORS_PATHS") or {}
     if not lets_in_only(request, policy, policy.changed(whole, paths, values)):
         return
-    if urlsplit(url).netloc and not is_loopback_url(url) and "origins" in values:
-        new = lacking["origins"]
-        kept = [one for one in values["origins"] if one in new or not is_for_development(one)]
-        values["origins"] = kept
-    answered = without_environment(app, whole).for_path(policy.path.rstrip("/"))
-    left = lacks(policy_causes(answered, request)) if purpose == "allow it" else lacking
-    for_good = with_lacking(answered, left, request)
+    if urlsplit(url).netloc and not browser.is_loopback_url(url) and "origins" in values:
+        kept = [one for one in values["origins"] if not is_for_development(one)]
+        values["origins"] = list(dict.fromkeys([*kept, request.origin]))
+    in_files = policy_in_files(app, whole).for_path(policy.path.rstrip("/"))
+    left = lacks(policy_causes(in_files, request, hidden))
+    left = {part: more for part, more in left.items() if part in values}
+    for_good = with_lacking(in_files, left, request)
     if policy.path:
-        first, line, variable = change_of_path(policy, paths, values, for_good)
-        where = ", write in app/settings.py"
+        own = {**paths, policy.path: {**paths.get(policy.path, {}), **values}}
+        variables = {"FLASK_CORS_PATHS": json.dumps(own)}
+        line = f"CORS_PATHS[{as_python(policy.path)}] |= {as_python(for_good)}" if for_good else ""
+        lead, verb, file = "To allow it, write in app/settings.py", "change", "app/settings.py"
     else:
-        first, line, variable = change_of_whole(policy, values, for_good)
-        where = ""
-    if first:
-        yield Change("First", first)
+        variables = {f"FLASK_CORS_{part.upper()}": as_setting(v) for part, v in values.items()}
+        line = copier_command(for_good)
+        lead, verb, file = "To allow it", "remove", "the answers"
+    if overriding := [
+        f"{name} ({environment_of(name)})" for name in variables if name in os.environ
+    ]:
+        overrides = "overrides" if len(overriding) == 1 else "override"
+        already = "" if for_good or policy.path else ": they allow this"
+        line = "" if policy.path else line
+        yield Change(
+            "First", f"{verb} {' and '.join(overriding)}, which {overrides} {file}{already}"
+        )
     if line:
-        yield Change(f"To {purpose}{where}", line)
-    yield Change("Or for one deployment" if line else f"To {purpose} in one deployment", variable)
-
-
-def change_of_path(
-    policy: Policy, paths: Mapping[str, Any], values: dict[str, Any], for_good: dict[str, Any]
-) -> tuple[str, str, str]:
-    """Return what gives a path's policy new values: first, for good and in one deployment."""
-    variable = "FLASK_CORS_PATHS"
-    own = {**paths, policy.path: {**paths.get(policy.path, {}), **values}}
-    here = f"{variable}={shlex.quote(json.dumps(own))}"
-    if variable in os.environ:
-        place = environment_of(variable)
-        return f"change {variable} ({place}), which overrides app/settings.py", "", here
-    entry = f"CORS_PATHS[{as_python(policy.path)}]"
-    line = f"{entry} |= {as_python(for_good)}" if for_good else ""
-    if len(for_good) == 1:
-        ((part, value),) = for_good.items()
-        line = f"{entry}[{as_python(part)}] = {as_python(value)}"
-    return "", line, here
-
-
-def change_of_whole(
-    policy: Policy, values: dict[str, Any], for_good: dict[str, Any]
-) -> tuple[str, str, str]:
-    """Return what gives the whole policy new values: first, for good and in one deployment."""
-    overriding = [name for part in values if (name := variable_of(policy, part))]
-    names = " and ".join(f"{name} ({environment_of(name)})" for name in overriding)
-    overrides = "overrides" if len(overriding) == 1 else "override"
-    already = "" if for_good else ": they allow this"
-    first = f"remove {names}, which {overrides} the answers{already}" if overriding else ""
-    here = (f"FLASK_CORS_{part.upper()}={shlex.quote(as_text(v))}" for part, v in values.items())
-    return first, copier_command(for_good), " ".join(here)
+        yield Change(lead, line)
+    here = " ".join(f"{name}={shlex.quote(text)}" for name, text in variables.items())
+    yield Change("Or for one deployment" if line else "To allow it in one deployment", here)
 
 
 def copier_command(values: dict[str, Any]) -> str:
@@ -791,21 +786,17 @@ def copier_command(values: dict[str, Any]) -> str:
     for part, value in values.items():
         # Copier reads answers as YAML, in which a * at the start means something else, and takes
         # the methods only as a list.
-        text = re.sub(r"^[*](?=,|$)", "any", as_text(value))
+        text = re.sub(r"^[*](?=,|$)", "any", as_setting(value))
         answers.append(f"{QUESTIONS[part]}={f'[{text}]' if part == 'methods' else text}")
     given = " ".join(f"-d {shlex.quote(answer)}" for answer in answers)
     return f"uvx copier update --vcs-ref=:current: --defaults {given}"
 
 
-def as_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else ", ".join(value)
-
-
-def allow_another(app: Any, page: str) -> tuple[Change, ...]:
-    """Return what allows a page on one more origin to GET."""
-    policy = policy_for(app, "/", origin=page)
-    causes = [Cause("", "origins", [page])]
-    return with_changes(app, "/", PageRequest(page), policy, causes).changes
+def as_setting(value: Any) -> str:
+    """Return a value as it is written in a variable."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(value)
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
 # Cookies that get lost.
@@ -836,10 +827,10 @@ def fate_of(attributes: Mapping[str, str], request: PageRequest, url: str) -> st
         return "not-asked"
     if same == "none" and not is_secure:
         return "insecure"
-    if is_secure and url.startswith("http://") and not is_loopback_url(url):
+    if is_secure and url.startswith("http://") and not browser.is_loopback_url(url):
         return "plain"
     is_same_site = site(url) is not None and site(request.origin) == site(url)
-    if is_loopback(request.origin) and is_loopback_url(url):
+    if is_loopback(request.origin) and browser.is_loopback_url(url):
         if not is_same_site and "partitioned" not in attributes:
             return "two-names"
         return "plain-local" if is_secure and url.startswith("http://") else None
@@ -862,14 +853,17 @@ SHOWN = {
     "LOG_FORMAT": "json",
 }
 
+# The modules of a project that have its settings; the later one wins.
+FILES = ("app.answers", "app.settings")
 
-def settings_in(name: str) -> dict[str, Any]:
-    """Return the settings in a module of the project, none if it has no such module."""
-    try:
-        module = import_module(name)
-    except ImportError:
-        return {}
-    return {key: value for key, value in vars(module).items() if key.isupper()}
+
+def settings_in(*modules: str) -> dict[str, Any]:
+    """Return the settings in modules of the project, none if it has no such module."""
+    found: dict[str, Any] = {}
+    for name in modules:
+        with suppress(ImportError):
+            found |= {k: v for k, v in vars(import_module(name)).items() if k.isupper()}
+    return found
 
 
 def source(app: "Flask", name: str) -> str:
@@ -878,14 +872,11 @@ def source(app: "Flask", name: str) -> str:
     variable = f"FLASK_{name}"
     if variable in os.environ and value == as_app_reads(name, os.environ[variable]):
         return f"{environment_of(variable)}, {variable}"
-    for module in ("app.settings", "app.answers"):
-        settings = settings_in(module)
-        if name in settings and value == settings[name]:
+    for module in reversed(FILES):
+        if settings_in(module).get(name, ...) == value:
             return f"{module.replace('.', '/')}.py"
-    if name not in app.config or value == SHOWN.get(name, ...):
-        return "default"
-    # The entry point of `flask` in projects of 3.0.0.
-    return "dev.py" if name.startswith("SESSION_") and "dev" in sys.modules else "create_app"
+    is_default = name not in app.config or value == SHOWN.get(name, ...)
+    return "default" if is_default else "create_app"
 
 
 def environment_of(variable: str) -> str:
@@ -909,23 +900,13 @@ def as_app_reads(name: str, text: str) -> Any:
     return value.replace(",", " ").split() if is_list else value
 
 
-def variable_of(policy: Policy, part: str) -> str | None:
-    """Return the variable that sets a part of the policy in force, None if none does."""
-    variable = f"FLASK_CORS_{part.upper()}"
-    if variable not in os.environ:
-        return None
-    value, _ = PARSERS[part](as_app_reads(f"CORS_{part.upper()}", os.environ[variable]))
-    return variable if value == getattr(policy, part) else None
-
-
-def without_environment(app: "Flask", policy: Policy) -> Policy:
-    """Return the policy as it is where no variable overrides the answers."""
-    if not (answers := settings_in("app.answers")):
-        return policy
-    parts = parts_of(policy)
-    for part in PARSERS:
-        if variable_of(policy, part):
-            parts[part] = answers.get(f"CORS_{part.upper()}", True)
+def policy_in_files(app: "Flask", policy: Policy) -> Policy:
+    """Return the whole policy as the project's files have it, without the environment."""
+    written = settings_in(*FILES)
+    parts = {
+        part: written.get(f"CORS_{part.upper()}", value)
+        for part, value in policies.parts_of(policy).items()
+    }
     with suppress(PolicyError):  # the answers may not fit CORS_PATHS
-        return checked(parts, app.config.get("CORS_PATHS"))
+        return policies.checked(parts, app.config.get("CORS_PATHS"))
     return policy

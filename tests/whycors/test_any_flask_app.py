@@ -254,7 +254,7 @@ def add_headers(response):
         f"""{START}CORS(app)
 {ITEMS}""",
         ("PUT", "/items"),
-        "the request sends credentials; CORS(app) does not allow them",
+        "the request sends credentials; CORS(app) forbids them",
         "To allow it, at app.py:5",
         f'CORS(app, origins=["{APP}"], supports_credentials=True)',
         credentials=True,
@@ -679,7 +679,7 @@ def test_no_cors_at_all(explain_newest: Explain) -> None:
     found = explain_newest(source, "PUT", "/items", "X-Trace", credentials=True)
     assert found.reasons == ["the app has no CORS at all: nothing adds its headers to /items"]
     origin = (
-        f"Access-Control-Allow-Origin: {APP}; Vary: Origin; Access-Control-Allow-Credentials: true"
+        f"Access-Control-Allow-Origin: {APP}; Access-Control-Allow-Credentials: true; Vary: Origin"
     )
     assert found.changes == [
         [
@@ -747,10 +747,10 @@ def test_headers_that_the_page_cannot_read(explain_newest: Explain) -> None:
     found = explain_newest(f"{START}{ONLY}\n{ACTS}", "GET", "/items/1")
     assert found.reasons == ["the page cannot read X-Left"]
     call = f'CORS(app, origins=["{APP}"], expose_headers=["X-Left"])'
-    assert found.changes == [["To expose them, at app.py:5", call]]
+    assert found.changes == [["To allow it, at app.py:5", call]]
     by_hand = explain_newest(f"{START}{BY_HAND}{ACTS}", "GET", "/items/1")
     assert by_hand.changes == [
-        ["To expose them, answer with", "Access-Control-Expose-Headers: X-Left"]
+        ["To allow it, answer with", "Access-Control-Expose-Headers: X-Left"]
     ]
 
 

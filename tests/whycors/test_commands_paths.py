@@ -159,40 +159,40 @@ MISSES: dict[str, tuple[list[str], str, str]] = {
     "method": (
         [APP, "PUT", "/api/echo"],
         "PUT is not allowed; the policy of /api/echo allows GET, POST",
-        'CORS_PATHS["/api/echo"]["methods"] = ["GET", "POST", "PUT"]',
+        'CORS_PATHS["/api/echo"] |= {"methods": ["GET", "POST", "PUT"]}',
     ),
     "method, below the path, encoded": (
         [APP, "PUT", "/%61pi/echo/below?a=/api/public"],
         "PUT is not allowed; the policy of /api/echo allows GET, POST",
-        'CORS_PATHS["/api/echo"]["methods"] = ["GET", "POST", "PUT"]',
+        'CORS_PATHS["/api/echo"] |= {"methods": ["GET", "POST", "PUT"]}',
     ),
     "origin": (
         [STRANGER, "GET", "/api/echo"],
         f"{STRANGER} is not allowed; the policy of /api/echo allows {APP}",
-        f'CORS_PATHS["/api/echo"]["origins"] = ["{APP}", "{STRANGER}"]',
+        f'CORS_PATHS["/api/echo"] |= {{"origins": ["{APP}", "{STRANGER}"]}}',
     ),
     "origin that the whole API allows": (
         [APP, "GET", "/api/echo/partner/1"],
         f"{APP} is not allowed; the policy of /api/echo/partner allows {PARTNER}",
-        f'CORS_PATHS["/api/echo/partner"]["origins"] = ["{PARTNER}", "{APP}"]',
+        f'CORS_PATHS["/api/echo/partner"] |= {{"origins": ["{PARTNER}", "{APP}"]}}',
     ),
     "header": (
         [STRANGER, "GET", "/api/public", "--header", "X-Trace"],
         "the header x-trace is not allowed by the policy of /api/public/",
         (
-            'CORS_PATHS["/api/public/"]["allow_headers"]'
-            ' = ["Content-Type", "Authorization", "x-trace"]'
+            'CORS_PATHS["/api/public/"]'
+            ' |= {"allow_headers": ["Content-Type", "Authorization", "x-trace"]}'
         ),
     ),
     "credentials": (
         [APP, "GET", "/api/echo", "--credentials"],
         "the request sends credentials; the policy of /api/echo forbids them",
-        'CORS_PATHS["/api/echo"]["supports_credentials"] = True',
+        'CORS_PATHS["/api/echo"] |= {"supports_credentials": True}',
     ),
     "refused": (
         [STRANGER, "POST", "/api/public/x"],
         "POST is not allowed; the policy of /api/public/ allows GET",
-        'CORS_PATHS["/api/public/"]["methods"] = ["GET", "POST"]',
+        'CORS_PATHS["/api/public/"] |= {"methods": ["GET", "POST"]}',
     ),
 }
 

@@ -104,7 +104,7 @@ def test_headers_that_the_page_cannot_read(cors: Commands) -> None:
     result = cors("explain", APP, "GET", "/api/list")
     assert result.exit_code == 0
     assert result.line("But the page cannot read") == "X-Total-Count, Link, ETag: it gets null."
-    assert result.line("To expose them:") == (
+    assert result.line("To allow it:") == (
         "uvx copier update --vcs-ref=:current: --defaults"
         " -d 'exposed_headers=X-Request-ID, X-Total-Count, Link, ETag'"
     )
