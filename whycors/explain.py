@@ -11,12 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from . import browser, causes, policies, trials
-from .browser import Block, Exchange, Outcome, PageRequest, Response, Verdict
-from .causes import FILES, SHOWN, Advice, Case, Change, as_setting, settings_in
+from .browser import Block, Exchange, Outcome, PageRequest, Verdict
+from .causes import FILES, SHOWN, Advice, Change, Visit, as_setting, settings_in
 from .consoles import Said, sentences
 from .entry import called_as
-from .origins import with_metadata
-from .policies import FlaskCors, Policy, parts_of, path_of
+from .policies import FlaskCors, Policy, parts_of
 
 # Response headers that are for the browser, a cache or a proxy rather than for a page's code.
 NOT_FOR_PAGES = re.compile(
@@ -80,56 +79,46 @@ def explain(
     `send`, code of the app runs for preflights, GET and HEAD only. Raises OtherHost if the app
     redirects to another host.
     """
-    with causes.watched(app, url, request, send) as watch:
-        outcome = browser.fetch(url, request, with_metadata(watch, request.origin))
-        if not watch.known:
+    visit = Visit(app, url, request)
+    with visit.made(send):
+        outcome, notes = visit.outcome, visit.notes
+        if not notes.known:
             outcome = Outcome(Verdict(), outcome.exchanges[:-1])
             return Explanation(request, url, outcome, None, None, unsent=True, known=False)
-        unsent, watch.sends = watch.unsent, False
-        last = outcome.exchanges[-1] if outcome.exchanges else None
-        url_now = last.url if last else url
-        policy = policies.policy_for(app, url_now, request.method, request.origin)
-        refused = causes.refusal(last, policy) if last else None
-        is_allowed = outcome.allowed and refused is None
-        advice = hidden = None
-        if not is_allowed:
-            case = Case(request, outcome, policy, refused is not None, watch, watch.notes)
-            advice = causes.advise(case)
-    warnings = [*about_place(app, request, url, is_allowed, said)]
-    if is_allowed:
-        hidden = hidden_headers(app, url_now, policy, request, outcome.response)
-        warnings = [*about_answer(app, url_now, policy, request, outcome.response), *warnings]
-    if unsent and (route := causes.about_route(app, path_of(url), request.method)):
-        warnings.append(f"the app would not run it: {route}")
-    return Explanation(request, url, outcome, refused, advice, tuple(warnings), hidden, unsent)
+        advice = None if visit.allowed else causes.advise(visit)
+    hidden = hidden_headers(visit) if visit.allowed else None
+    warnings = (*about_answer(visit, notes.unsent), *about_place(visit, said))
+    return Explanation(request, url, outcome, visit.refused, advice, warnings, hidden, notes.unsent)
 
 
-def about_answer(
-    app: Any, url: str, policy: Policy | None, request: PageRequest, response: Response
-) -> Iterator[str]:
+def about_answer(visit: Visit, is_unsent: bool) -> Iterator[str]:
     """Yield what matters about an answer that the page may read."""
-    if isinstance(policy, FlaskCors):
-        yield from risks_of_options(policy, request.origin)
-    route = causes.about_route(app, path_of(url), request.method)
+    request, route = visit.request, causes.about_route(visit, visit.request.method)
+    if is_unsent and route:
+        yield f"the app would not run it: {route}"
+    if not visit.allowed:
+        return
+    response = visit.outcome.response
+    if isinstance(visit.policy, FlaskCors):
+        yield from risks_of_options(visit.policy, request.origin)
     if route and response.status in (404, 405):
         yield f"the app answers {response.status}: {route}"
-    cookies = [*trials.cookies(response), *session_cookie(app, url, request)]
-    yield from dict.fromkeys(causes.lost_cookies(request, url, cookies))
+    cookies = [*trials.cookies(response), *session_cookie(visit)]
+    yield from dict.fromkeys(causes.lost_cookies(request, visit.last_url, cookies))
 
 
-def session_cookie(app: Any, url: str, request: PageRequest) -> Iterator[str]:
+def session_cookie(visit: Visit) -> Iterator[str]:
     """Yield Flask's session cookie as the app would set it, if it uses one."""
-    config = getattr(app, "config", {})
-    if not request.credentials or not config.get("SECRET_KEY"):
+    config = getattr(visit.app, "config", {})
+    if not visit.request.credentials or not config.get("SECRET_KEY"):
         return
-    if not browser.is_loopback_url(url):  # the environment of this machine sets other attributes
-        config = {**config, **settings_in(*FILES)}
-    same_site = config.get("SESSION_COOKIE_SAMESITE")
-    flags = [
-        name for name in ("Secure", "Partitioned") if config.get(f"SESSION_COOKIE_{name.upper()}")
-    ]
-    first = f"{config['SESSION_COOKIE_NAME']}=1"
-    yield "; ".join([first, *([f"SameSite={same_site}"] if same_site else []), *flags])
+    if not browser.is_loopback_url(visit.last_url):
+        config = {**config, **settings_in(*FILES)}  # this machine's environment sets others
+    found = [f"{config['SESSION_COOKIE_NAME']}=1"]
+    for name in ("SameSite", "Secure", "Partitioned"):
+        if value := config.get(f"SESSION_COOKIE_{name.upper()}"):
+            found.append(name if value is True else f"{name}={value}")
+    yield "; ".join(found)
 
 
 def risks_of_options(policy: FlaskCors, origin: str = "") -> Iterator[str]:
@@ -148,38 +137,34 @@ def risks_of_options(policy: FlaskCors, origin: str = "") -> Iterator[str]:
             )
 
 
-def hidden_headers(
-    app: Any, url: str, policy: Policy | None, request: PageRequest, response: Response
-) -> Advice | None:
+def hidden_headers(visit: Visit) -> Advice | None:
     """Return which headers of a response a page cannot read, and what exposes them."""
-    readable = {name for name, _ in browser.readable_headers(request, response)}
-    hidden = [
+    response = visit.outcome.response
+    readable = {name for name, _ in browser.readable_headers(visit.request, response)}
+    visit.hidden = [
         name
         for name in dict.fromkeys(name for name, _ in response.headers)
         if name not in readable and not NOT_FOR_PAGES.match(name.lower())
     ]
-    if not hidden:
-        return None
-    if policy is not None:
-        return causes.with_changes(app, url, request, policy, hidden=hidden)
+    if not visit.hidden or visit.policy is not None:
+        return causes.advise(visit) if visit.hidden else None
     listed = browser.list_items(response.get("access-control-expose-headers"))
-    line = f"Access-Control-Expose-Headers: {', '.join([*listed, *hidden])}"
-    reason = f"the page cannot read {', '.join(hidden)}"
+    line = f"Access-Control-Expose-Headers: {', '.join([*listed, *visit.hidden])}"
+    reason = f"the page cannot read {', '.join(visit.hidden)}"
     return Advice((reason,), (Change("To allow it, answer with", line),))
 
 
-def about_place(
-    app: Any, request: PageRequest, url: str, is_allowed: bool, said: Said | None
-) -> Iterator[str]:
+def about_place(visit: Visit, said: Said | None) -> Iterator[str]:
     """Yield what matters where the page and the API really are. `said` is what a console said."""
+    url, request = visit.url, visit.request
     is_said = said is not None and said.block is Block.LOCAL_NETWORK
-    if said and is_allowed and not is_said:
+    if said and visit.allowed and not is_said:
         command = shlex.join([*called_as().split(), "probe", url, request.origin, request.method])
         yield (
             "the policy here allows what the browser blocked: start the API again or deploy it,"
             f" and see what it answers: {command}"
         )
-    elif (is_said or not url.startswith(f"{own_url(app)}/")) and (
+    elif (is_said or not url.startswith(f"{own_url(visit.app)}/")) and (
         found := local_network(request.origin, url, is_said)
     ):
         yield found
