@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import urljoin, urlsplit
@@ -121,7 +121,7 @@ class Visit:
         self.outcome, self.notes = Outcome(Verdict(), ()), Notes()
         self.refused: str | None = None
         self.hidden: list[str] = []
-        self.sends = False
+        self.sends, self.thread = False, get_ident()
         self.without = ""  # a function that is to do nothing, as after a change
 
     @contextmanager
@@ -205,7 +205,8 @@ class Visit:
         from flask import request
         from werkzeug.routing import RequestRedirect
 
-        if self.sends or request.method in policies.SAFE_METHODS:
+        is_other = get_ident() != self.thread  # which somebody else sends meanwhile
+        if is_other or self.sends or request.method in policies.SAFE_METHODS:
             return type(self.app).full_dispatch_request(self.app, *arguments)
         self.notes.unsent = True
         redirect = request.routing_exception
