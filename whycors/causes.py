@@ -39,23 +39,19 @@ from .browser import (
 )
 from .origins import is_for_development, is_loopback, misspelt, nearest, shown, site
 from .policies import (
-    PARSERS,
+    PARTS,
     REFUSED,
     FlaskCors,
     Policy,
     PolicyError,
     all_options,
     as_python,
-    call_of,
     calls,
-    checked,
-    closed_over,
     ended,
     endpoint_of,
+    flask_cors_in,
     in_one_line,
-    layers,
     options_of,
-    parts_of,
     path_of,
     place_of,
     place_of_call,
@@ -184,9 +180,7 @@ class Trace:
         return run
 
     def around_after(self, hook: Callable[..., Any]) -> Callable[[Any], Any]:
-        is_theirs = any(
-            closed_over(layer, "flask_cors.extension", "resources") for layer in layers(hook)
-        )
+        is_theirs = any(flask_cors_in(hook))
         call = ", ".join(filter(None, ("CORS(app)", place_of_call(self.app))))
         place = call if is_theirs else place_of(hook)
 
@@ -484,8 +478,8 @@ def uncovered(case: Case) -> Cause:
         return order
     if route := about_route(app, path, request.method):
         return Cause(f"the answer is {case.last.response.status}, without CORS headers: {route}")
-    for owner, _, resources in calls(app, [None, *filter(None, app.after_request_funcs)]):
-        return add_path(case, call_of(app, owner, resources, 0), owner)
+    for owner, (told, *_) in calls(app, [None, *filter(None, app.after_request_funcs)]):
+        return add_path(case, told, owner)
     decorated = [option.name for option in all_options(app) if option.call == "@cross_origin("]
     if decorated and (view := view_at(app, path, request.method)):
         option = FlaskCors.told(app, "@cross_origin(", place_of(view), for_page(request))
@@ -507,11 +501,10 @@ def add_path(case: Case, told: FlaskCors, owner: str | None) -> Cause:
         reason = f"{told.call}) covers the routes of its blueprint only, and not {case.path}"
         after = FlaskCors.told(told.app, "CORS(app", "", page, pattern)
         return Cause(reason, instead=judged(case.request, None, after, "To allow it, add"))
-    after = told.with_path(pattern, page if told.is_public else {})
+    after = told.with_options(page if told.is_public else {}, pattern)
     lacking = lacks(policy_causes(after, case.request))
     after = after.with_options(with_lacking(after, lacking, case.request))
-    patterns = ", ".join(pattern for pattern, _ in told.resources)
-    reason = f"{told.call}) covers {patterns}, and not {case.path}"
+    reason = f"{told.call}) covers {', '.join(told.patterns)}, and not {case.path}"
     return Cause(reason, instead=judged(case.request, None, after, at(told, "allow it")))
 
 
@@ -647,7 +640,7 @@ def with_changes(
     try:
         changes = tuple(change_of_ours(app, url, request, policy, lacking, purpose))
     except PolicyError as error:
-        cannot = f"the policy cannot allow it: {'; '.join(error.problems)}"
+        cannot = f"the policy cannot allow it: {error}"
         if len(reasons) == 1:
             return Advice((f"{reasons[0]}; {cannot}",))
         return Advice((*reasons, cannot), instead)
@@ -743,7 +736,7 @@ def change_of_ours(
         first, line, variable = change_of_path(policy, paths, values, for_good)
         where = ", write in app/settings.py"
     else:
-        first, line, variable = change_of_whole(policy, values, for_good)
+        first, line, variable = change_of_whole(app, values, for_good)
         where = ""
     if first:
         yield Change("First", first)
@@ -771,10 +764,10 @@ def change_of_path(
 
 
 def change_of_whole(
-    policy: Policy, values: dict[str, Any], for_good: dict[str, Any]
+    app: "Flask", values: dict[str, Any], for_good: dict[str, Any]
 ) -> tuple[str, str, str]:
     """Return what gives the whole policy new values: first, for good and in one deployment."""
-    overriding = [name for part in values if (name := variable_of(policy, part))]
+    overriding = [name for part in values if (name := variable_of(app, part))]
     names = " and ".join(f"{name} ({environment_of(name)})" for name in overriding)
     overrides = "overrides" if len(overriding) == 1 else "override"
     already = "" if for_good else ": they allow this"
@@ -909,23 +902,19 @@ def as_app_reads(name: str, text: str) -> Any:
     return value.replace(",", " ").split() if is_list else value
 
 
-def variable_of(policy: Policy, part: str) -> str | None:
+def variable_of(app: "Flask", part: str) -> str | None:
     """Return the variable that sets a part of the policy in force, None if none does."""
-    variable = f"FLASK_CORS_{part.upper()}"
-    if variable not in os.environ:
-        return None
-    value, _ = PARSERS[part](as_app_reads(f"CORS_{part.upper()}", os.environ[variable]))
-    return variable if value == getattr(policy, part) else None
+    name = f"CORS_{part.upper()}"
+    text = os.environ.get(f"FLASK_{name}")
+    is_used = text is not None and app.config.get(name) == as_app_reads(name, text)
+    return f"FLASK_{name}" if is_used else None
 
 
 def without_environment(app: "Flask", policy: Policy) -> Policy:
     """Return the policy as it is where no variable overrides the answers."""
-    if not (answers := settings_in("app.answers")):
-        return policy
-    parts = parts_of(policy)
-    for part in PARSERS:
-        if variable_of(policy, part):
-            parts[part] = answers.get(f"CORS_{part.upper()}", True)
+    answers = settings_in("app.answers")
+    overridden = [part for part in PARTS if answers and variable_of(app, part)]
+    values = {part: answers.get(f"CORS_{part.upper()}", True) for part in overridden}
     with suppress(PolicyError):  # the answers may not fit CORS_PATHS
-        return checked(parts, app.config.get("CORS_PATHS"))
+        return policy.changed(policy, app.config.get("CORS_PATHS") or {}, values)
     return policy

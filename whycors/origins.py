@@ -134,9 +134,9 @@ def read_origin(item: str) -> tuple[str, str | None]:
     return origin, None
 
 
-def credentials_problem(origin: str) -> str | None:
-    """Return why an origin, valid by itself, may not use credentials."""
-    problem = read_item("origin with credentials", origin)[1]
+def credentials_problem(origin: str, kind: str = "origin") -> str | None:
+    """Return why an item, valid by itself, may not be in a policy with credentials."""
+    problem = read_item(f"{kind} with credentials", origin)[1]
     label, _, base = split_origin(origin)[1].partition(".")
     if problem is None and "*" in label and is_public_suffix(base):
         reason = f"with credentials, anyone with a name under {base} could act as the user"

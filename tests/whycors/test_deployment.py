@@ -14,7 +14,7 @@ from proxied import FAULTS, PAGE, SECURE, SECURE_PAGE, Probe, listening
 from servers import free_port
 
 from whycors.browser import Headers, Response
-from whycors.policies import Policy, checked
+from whycors.policies import Policy
 from whycors.probe import NO_ROUTE
 from whycors.trials import NOT_NEEDED, Place, check_origin, check_plain_http
 
@@ -319,20 +319,8 @@ def test_long_run_is_bounded_and_shows_its_progress(probe: Probe) -> None:
 
 
 def test_origins_of_this_machine_are_not_needed_in_production() -> None:
-    policy = checked(
-        {
-            "origins": [
-                "http://localhost:5173",
-                "capacitor://localhost",
-                "https://app.example",
-            ],
-            "methods": ["GET"],
-            "supports_credentials": False,
-            "allow_headers": [],
-            "expose_headers": [],
-            "max_age": 600,
-        }
-    )
+    origins = ("http://localhost:5173", "capacitor://localhost", "https://app.example")
+    policy = Policy(origins, ("GET",), False, (), (), 600)
 
     def refuse(method: str, url: str, headers: Headers) -> Response:
         return Response(200, (("Vary", "Origin"),))
