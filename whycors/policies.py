@@ -196,10 +196,9 @@ def policy_for(app: Any, url: str, method: str = "GET", origin: str | None = Non
 
     Where flask-cors was told several, the one that allows the origin, or the first.
     """
-    extensions = getattr(app, "extensions", None)
-    if extensions is None:  # not a Flask app
+    if not hasattr(app, "view_functions"):  # not a Flask app
         return None
-    if "cors_policy" in extensions:
+    if "cors_policy" in app.extensions:
         return policy_of(app).for_path(path_of(url))
     found = list(options_for(app, path_of(url), method))
     allowing = [one for one in found if origin is not None and one.allows(origin)]
@@ -412,29 +411,23 @@ def calls(app: Any, owners: Iterable[str | None]) -> Iterator[tuple[str | None, 
                 yield owner, [FlaskCors.of(*found, at) for at in range(len(resources))]
 
 
-def flask_cors_in(function: Any, method: str = "") -> Iterator[tuple[Any, Any]]:
-    """Yield each function of flask-cors in `layers`, and what it was told.
+def flask_cors_in(view: Any, method: str = "") -> Iterator[tuple[Any, Any]]:
+    """Yield each function of flask-cors that a view or a hook is, and what it was told.
 
-    It is known by its globals, since `wraps` hides its module.
+    It may be what decorators wrap, or the method of a class. Its globals tell whose it is, since
+    `wraps` hides its module.
     """
-    for layer in layers(function, method):
-        name = TOLD.get(getattr(layer, "__globals__", {}).get("__name__", ""))
-        if name and (found := inspect.getclosurevars(layer).nonlocals.get(name)) is not None:
-            yield layer, found
-
-
-def layers(view: Any, method: str = "") -> list[Any]:
-    """Return a function, what its decorators wrap, and the method of its class."""
     found = [view]
     for layer in found:  # which grows
-        view_class = getattr(layer, "view_class", None)
+        name = TOLD.get(getattr(layer, "__globals__", {}).get("__name__", ""))
+        if name and (told := inspect.getclosurevars(layer).nonlocals.get(name)) is not None:
+            yield layer, told
         wrapped = [getattr(layer, "__wrapped__", None), getattr(layer, "func", None)]
-        wrapped.append(getattr(view_class, method.lower(), None))
+        wrapped.append(getattr(getattr(layer, "view_class", None), method.lower(), None))
         for cell in getattr(layer, "__closure__", None) or ():
             with suppress(ValueError):  # it is empty
                 wrapped.append(cell.cell_contents)
         found += [one for one in wrapped if inspect.isroutine(one) and one not in found]
-    return found
 
 
 def place_of(function: Any) -> str:
@@ -508,14 +501,13 @@ def find_app(context: click.Context) -> Any:
     try:
         if FAILED in context.meta:
             raise context.meta[FAILED]
-        from flask.cli import FlaskGroup, ScriptInfo, load_dotenv
+        from flask.cli import FlaskGroup
 
-        if named or info is None:
-            load_dotenv()
-            os.environ["FLASK_RUN_FROM_CLI"] = "true"  # so that an app.run() does nothing
-            info = ScriptInfo(app_import_path=named or os.environ.get("FLASK_APP"))
-        with click.Context(FlaskGroup()):  # to the app, it is a command of `flask`
+        if info is not None and not named:
             return info.load_app()
+        options = ["--app", named] if named else []
+        with FlaskGroup().make_context("flask", [*options, "cors"]) as as_flask:
+            return as_flask.obj.load_app()
     except ModuleNotFoundError as error:
         if error.name != "flask":
             raise
