@@ -7,7 +7,7 @@ import difflib
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -84,11 +84,7 @@ def to_punycode(host: str) -> str:
     )
 
 
-CONVERSIONS: dict[str, Callable[[str], str]] = {
-    "lower": str.lower,
-    "upper": str.upper,
-    "punycode": to_punycode,
-}
+CONVERSIONS = {"lower": str.lower, "upper": str.upper, "punycode": to_punycode}
 
 
 def write(advice: str, item: str, reason: str) -> str:
@@ -139,13 +135,13 @@ def read_origin(item: str) -> tuple[str, str | None]:
     return origin, None
 
 
-def credentials_problem(origin: str, kind: str = "origin") -> str | None:
+def credentials_problem(item: str, kind: str = "origin") -> str | None:
     """Return why an item, valid by itself, may not be in a policy with credentials."""
-    problem = read_item(f"{kind} with credentials", origin)[1]
-    label, _, base = split_origin(origin)[1].partition(".")
+    problem = read_item(f"{kind} with credentials", item)[1]
+    label, _, base = split_origin(item)[1].partition(".")
     if problem is None and "*" in label and is_shared(base):
         reason = f"with credentials, anyone with a name under {base} could act as the user"
-        return write("a preview domain of your own", origin, reason)
+        return write("a preview domain of your own", item, reason)
     return problem
 
 
@@ -191,18 +187,9 @@ def is_shared(host: str, only_icann: bool = False) -> bool:
 
 def matches_wildcard(wildcard: str, origin: str) -> bool:
     """Return whether an origin with wildcards stands for an origin."""
-    scheme, host, port = split_origin(wildcard)
-    ports = ANY_PORT if port == "*" else f":{port}" if port else ""
-    pattern = f"{NOT_TOO_LONG}{re.escape(scheme)}://{host_pattern(host)}{ports}"
-    return re.fullmatch(pattern, origin) is not None
-
-
-@cache
-def host_pattern(host: str) -> str:
-    pattern = re.escape(host)
-    if host.startswith("*."):
-        return pattern.replace(r"\*\.", ANY_SUBDOMAIN, 1)
-    return pattern.replace(r"\*", PART_OF_A_LABEL)
+    pattern = re.escape(wildcard).replace(r"//\*\.", f"//{ANY_SUBDOMAIN}")
+    pattern = pattern.replace(r":\*", ANY_PORT).replace(r"\*", PART_OF_A_LABEL)
+    return re.fullmatch(NOT_TOO_LONG + pattern, origin) is not None
 
 
 def is_for_development(origin: str) -> bool:
@@ -240,14 +227,9 @@ def metadata(page: str, urls: list[str]) -> Headers:
 
 def fetch_site(page: str, urls: list[str]) -> str:
     """Section 2.3, "Sec-Fetch-Site", which goes by every URL that a request was redirected to."""
-    found = "same-origin"
-    for url in urls:
-        if http_origin(url) == http_origin(page):
-            continue
-        if site(url) is None or site(url) != site(page):
-            return "cross-site"
-        found = "same-site"
-    return found
+    if {http_origin(url) for url in urls} == {http_origin(page)}:
+        return "same-origin"
+    return "same-site" if {site(url) for url in urls} == {site(page)} else "cross-site"
 
 
 def site(url: str) -> tuple[str, str] | None:
@@ -300,7 +282,7 @@ def difference(allowed: str, origin: str) -> str | None:
     its_scheme, its_host, its_port = split_origin(allowed)
     parts = ["scheme"] if scheme != its_scheme else []
     parts += ["port"] if its_port not in (port, "*") else []
-    if parts and re.fullmatch(host_pattern(its_host), host):
+    if parts and matches_wildcard(f"{scheme}://{its_host}", f"{scheme}://{host}"):
         return f"the {' and the '.join(parts)} {'differ' if len(parts) > 1 else 'differs'}"
     if its_host == f"*.{host}":
         return "the wildcard covers subdomains only"

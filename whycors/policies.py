@@ -23,13 +23,7 @@ import click
 
 from .browser import SAFELISTED_METHODS, Headers, Response
 from .entry import FAILED, called_as
-from .origins import (
-    as_regex,
-    credentials_problem,
-    matches_wildcard,
-    read_item,
-    shown,
-)
+from .origins import as_regex, credentials_problem, matches_wildcard, read_item, shown
 
 # The title of the API's refusals. The detail is the reason.
 REFUSED = "Refused by the CORS policy"
