@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
@@ -194,9 +194,8 @@ def policy_for(app: Any, url: str, method: str = "GET", origin: str | None = Non
         return None
     if "cors_policy" in app.extensions:
         return policy_of(app).for_path(path_of(url))
-    found = list(options_for(app, path_of(url), method))
-    allowing = [one for one in found if origin is not None and one.allows(origin)]
-    return next(iter([*allowing, *found]), None)
+    found = options_for(app, path_of(url), method)
+    return min(found, key=lambda one: origin is not None and not one.allows(origin), default=None)
 
 
 def path_of(url: str) -> str:
@@ -225,18 +224,16 @@ class FlaskCors(Policy):
     call: str = ""
     place: str = ""
     app: Any = field(default=None, compare=False)
-    resources: tuple[tuple[Any, Any], ...] = ()
+    resources: Sequence[tuple[Any, Any]] = ()
     at: int = 0
 
     @classmethod
     def of(
-        cls, app: Any, call: str, place: str, resources: Iterable[tuple[Any, Any]], at: int = 0
+        cls, app: Any, call: str, place: str, resources: Sequence[tuple[Any, Any]], at: int = 0
     ) -> "FlaskCors":
         """Return the options at one of the patterns of a call."""
-        resources = tuple(resources)
         found = written(resources[at][1])
-        parts: dict[str, Any] = {part: tuple(found[part]) for part in KINDS}
-        parts |= {part: found[part] for part in ("supports_credentials", "max_age")}
+        parts = {part: found[part] for part in PARTS if part in found}
         own = {"call": call, "place": place, "app": app, "resources": resources, "at": at}
         return cls(**parts, protection=False, **own)
 
@@ -327,7 +324,7 @@ def written(options: Any) -> dict[str, Any]:
         items = found[name] or ()
         items = items.split(", ") if isinstance(items, str) else items
         texts = map(core().get_regexp_pattern, items)
-        found[name] = ["*" if text == ".*" else text for text in texts]
+        found[name] = tuple("*" if text == ".*" else text for text in texts)
     return found
 
 
@@ -359,10 +356,9 @@ def ended(pattern: str, page: str = "") -> tuple[str, str] | None:
 def options_for(app: Any, path: str, method: str) -> Iterator[FlaskCors]:
     """Yield what flask-cors was told for a path, in the order in which it asks."""
     endpoint = endpoint_of(app, path, method)
-    decorated = options_of(app, app.view_functions.get(endpoint), method)
-    if (option := next(decorated, None)) is not None:  # flask-cors asks nothing else then
-        yield option
-        return
+    for decorated in options_of(app, app.view_functions.get(endpoint), method):
+        yield decorated
+        return  # flask-cors asks nothing else then
     blueprints = (endpoint or "").split(".")[:-1]
     owners = [".".join(blueprints[:end]) for end in range(len(blueprints), 0, -1)]
     for _, found in calls(app, [*owners, None]):
