@@ -292,13 +292,14 @@ class FlaskCors(Policy):
             {name: value for name, value in written(options).items() if value != usual[name]}
             for _, options in self.resources
         ]
-        first, patterns = own[0], self.patterns
-        if any(one != first for one in own):
-            values: dict[str, Any] = {"resources": dict(zip(patterns, own, strict=True))}
-        elif patterns in (["/*"], [""]):
-            values = first
-        else:
-            values = {"resources": patterns[0] if len(patterns) == 1 else patterns, **first}
+        common = dict(one for one in own[0].items() if all(one in other.items() for other in own))
+        rest = [{name: one[name] for name in one if name not in common} for one in own]
+        patterns: Any = self.patterns
+        if any(rest):
+            patterns = dict(zip(patterns, rest, strict=True))
+        elif len(patterns) == 1:
+            patterns = patterns[0]
+        values = common if patterns in ("/*", "") else {"resources": patterns, **common}
         parts = [f"{name}={as_python(value)}" for name, value in values.items()]
         separator = "" if self.call.endswith("(") or not parts else ", "
         return f"{self.call}{separator}{', '.join(parts)})"
