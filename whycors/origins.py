@@ -255,9 +255,13 @@ def nearest(allowed_origins: Sequence[str], whose: str, origin: str) -> str:
     if read_origin(origin)[1] is not None:
         return ""
     some = allowed_origins[:MOST_COMPARED]
-    for allowed in difflib.get_close_matches(origin, some, MOST_COMPARED, cutoff=0):
+    alike = difflib.get_close_matches(origin, some, MOST_COMPARED, cutoff=0)
+    for allowed in alike:
         if found := misspelt(allowed, origin) or difference(allowed, origin):
             return f", but {allowed} is: {found}"
+    readable = [one for one in alike if read_origin(one)[1] is None]
+    for allowed in difflib.get_close_matches(origin, readable, 1):
+        return f", but {allowed} is: the host differs"
     more = f" and {len(allowed_origins) - 3} more" if len(allowed_origins) > 3 else ""
     return f"; {whose} allows {', '.join(allowed_origins[:3])}{more}"
 
@@ -275,7 +279,7 @@ def misspelt(allowed: str, origin: str) -> str | None:
 
 
 def difference(allowed: str, origin: str) -> str | None:
-    """Return how an origin differs from one that is allowed, None if they have little in common."""
+    """Return how an origin differs from a related one that is allowed, None if it is unrelated."""
     if read_origin(allowed)[1] is not None:
         return None
     scheme, host, port = split_origin(origin)
@@ -290,7 +294,7 @@ def difference(allowed: str, origin: str) -> str | None:
         return "its subdomains are not included"
     if is_loopback(origin) and is_loopback(allowed):
         return "to a browser, these are two hosts"
-    return "the host differs" if difflib.get_close_matches(origin, [allowed]) else None
+    return None
 
 
 def as_regex(wildcard: str) -> str | None:
