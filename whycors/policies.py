@@ -492,13 +492,14 @@ def find_app(context: click.Context) -> Any:
     try:
         if FAILED in context.meta:
             raise context.meta[FAILED]
-        from flask.cli import FlaskGroup
+        from flask.cli import FlaskGroup, ScriptInfo, load_dotenv
 
-        if info is not None and not named:
+        if named or info is None:
+            load_dotenv()
+            os.environ["FLASK_RUN_FROM_CLI"] = "true"  # so that an app.run() does nothing
+            info = ScriptInfo(app_import_path=named or os.environ.get("FLASK_APP"))
+        with click.Context(FlaskGroup()):  # to the app, it is a command of `flask`
             return info.load_app()
-        options = ["--app", named] if named else []
-        with FlaskGroup().make_context("flask", [*options, "cors"]) as as_flask:
-            return as_flask.obj.load_app()
     except ModuleNotFoundError as error:
         if error.name != "flask":
             raise
