@@ -128,8 +128,9 @@ class Policy:
         if not self.path:
             own = {path: one.below(after, paths) for path, one in whole.paths.items()}
             after = replace(after, paths=own)
-        if found := [text for one in (after, *after.paths.values()) for text in problems(one)]:
-            raise PolicyError("; ".join(found))
+        for one in (after, *after.paths.values()):
+            if found := "; ".join(problems(one)):
+                raise PolicyError(found)
         return after
 
     def below(self, whole: "Policy", paths: Mapping[str, Any]) -> "Policy":
