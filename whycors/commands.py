@@ -11,19 +11,9 @@ from typing import Any, NoReturn
 
 import click
 
+from . import given
 from .entry import called_as
 from .explain import Explanation, as_text, own_url, printable, report, report_as_text
-from .given import (
-    TakesCurl,
-    TakesTexts,
-    answers,
-    api_url,
-    check_other_origin,
-    page_method,
-    page_options,
-    page_origin,
-    page_request,
-)
 from .policies import app_option, in_one_line, load_app
 from .probe import Check, check_deployment, check_server, exit_code, probe
 from .probe import as_text as checks_as_text
@@ -77,14 +67,14 @@ def show_command(context: click.Context, /, **_: bool) -> None:
     finish(context, asdict(found), report_as_text(found), 0)
 
 
-@commands.command("explain", cls=TakesTexts)
+@commands.command("explain", cls=given.TakesTexts)
 @app_option
-@page_options()
+@given.page_options()
 @click.argument("words", nargs=-1, metavar="[ORIGIN METHOD PATH | TEXT]")
 @send_option
 @json_option
 @click.pass_context
-def explain_command(context: click.Context, /, as_json: bool, **given: Any) -> None:
+def explain_command(context: click.Context, /, as_json: bool, **asked: Any) -> None:
     """Explain why a browser blocks a request to this app, or the app refuses it.
 
     Shows each step, all reasons, and what would allow the request. ORIGIN is the origin of the
@@ -101,18 +91,18 @@ def explain_command(context: click.Context, /, as_json: bool, **given: Any) -> N
       flask cors explain http://localhost:5173 PUT /api/echo --content-type application/json
       flask cors explain curl http://localhost:8000/api/echo -H 'Origin: http://localhost:5173'
     """
-    found = answers(load_app(context), **given)
+    found = given.answers(load_app(context), **asked)
     data = [as_data(one.explanation, methods=one.methods, origins=one.origins) for one in found]
     text = "\n\n".join("\n".join(one.text) for one in found)
     finish(context, data, [text], max(one.exit_code for one in found))
 
 
-@commands.command("probe", cls=TakesCurl)
+@commands.command("probe", cls=given.TakesCurl)
 @app_option
-@click.argument("url", type=api_url)
-@click.argument("page", metavar="[ORIGIN]", type=page_origin, required=False)
-@click.argument("its_method", metavar="[METHOD]", type=page_method, required=False)
-@page_options(many=True)
+@click.argument("url", type=given.api_url)
+@click.argument("page", metavar="[ORIGIN]", type=given.page_origin, required=False)
+@click.argument("its_method", metavar="[METHOD]", type=given.page_method, required=False)
+@given.page_options(many=True)
 @send_option
 @click.option(
     "--timeout",
@@ -172,12 +162,12 @@ def probe_command(
             raise click.UsageError("write METHOD too, such as GET, or only the URL")
         if body_limit is not None or origin or method:
             raise click.UsageError("remove ORIGIN and METHOD, or --body-limit, --origin, --method")
-        check_other_origin(url, page)
-        request = page_request(page, its_method, **sent)
+        given.check_other_origin(url, page)
+        request = given.page_request(page, its_method, **sent)
         one = probe(app_to_compare_with(context), url, request, timeout, send)
         finish(context, [as_data(one)], as_text(one), one.exit_code)
     for one_of_several in origin:
-        check_other_origin(url, one_of_several)
+        given.check_other_origin(url, one_of_several)
     if not origin and (method or send or any(sent.values())):
         raise click.UsageError("write ORIGIN and METHOD too, or no options of a request")
     all_right = "The deployed API keeps the policy here."
@@ -204,7 +194,7 @@ def probe_command(
 @click.option(
     "--api",
     metavar="URL",
-    type=page_origin,
+    type=given.page_origin,
     help="The origin of the API, unless it is where `flask run` serves it.",
 )
 @click.option("--no-open", is_flag=True, help="Print the address of the page, but do not open it.")

@@ -43,14 +43,13 @@ CURLS_OPTIONS = (
 CURLS_FLAGS = ("-G --get", "-I --head", "-L", "-S", "-f", "-g", "-i", "-k", "-s", "-v")
 
 
-# A URL, and what a page asks for there: its origin is empty where nothing names it.
-Copied = tuple[str, PageRequest]
-
-
 def as_page(
     url: str, method: str, headers: Mapping[str, str], body: str | None, has_cookies: bool
-) -> Copied:
-    """Return what a page would ask for: of the headers, those that its code can have set."""
+) -> tuple[str, PageRequest]:
+    """Return the URL, and what a page asks for there; its origin is empty where nothing names it.
+
+    Of the headers, it has those that the page's code can have set.
+    """
     named = {name.lower(): value for name, value in headers.items()}
     is_browsers = "sec-fetch-mode" in named or named.get("user-agent", "").startswith("Mozilla/")
     sent = [
@@ -67,7 +66,7 @@ def as_page(
     return url, PageRequest(named.get("origin", ""), method, tuple(sent), credentials, body=body)
 
 
-def read_fetch(text: str) -> Copied:
+def read_fetch(text: str) -> tuple[str, PageRequest]:
     """Read `fetch(URL, {…})`, in which a browser writes all as JSON."""
     try:
         url, options = [*json.loads(f"[{text[text.index('(') + 1 : text.rindex(')')]}]"), {}][:2]
@@ -79,7 +78,7 @@ def read_fetch(text: str) -> Copied:
     return as_page(url, method, headers, options.get("body"), has_cookies)
 
 
-def read_powershell(text: str) -> Copied:
+def read_powershell(text: str) -> tuple[str, PageRequest]:
     """Read `Invoke-WebRequest`, in whose strings a backtick escapes."""
 
     def plain(quoted: str) -> str:
@@ -108,7 +107,7 @@ def unescape(quoted: re.Match[str]) -> str:
     return shlex.quote(text.encode("utf-16", errors="surrogatepass").decode("utf-16"))
 
 
-def read_curl(text: str) -> Copied:
+def read_curl(text: str) -> tuple[str, PageRequest]:
     """Read a command of curl as a shell does, or cmd.exe if it is quoted for that."""
     if re.match(r"""[^"']*\^["']""", text):
         # A line that ends with ^ goes on; an empty one after it is a line break in the text.
@@ -155,7 +154,7 @@ def read_curl(text: str) -> Copied:
     return as_page(url, [usual, *given.request][-1], headers, body, bool(given.cookie))
 
 
-FORMS: dict[re.Pattern[str], Callable[[str], Copied]] = {
+FORMS: dict[re.Pattern[str], Callable[[str], tuple[str, PageRequest]]] = {
     re.compile(r"\A\s*(?:\$ )?curl(?:\.exe)?\s"): read_curl,
     re.compile(r"\A\s*(?:await )?fetch\("): read_fetch,
     re.compile(r"\bInvoke-(?:WebRequest|RestMethod)\b"): read_powershell,
@@ -463,10 +462,8 @@ def question(app: Any, target: str | None, said: Said | None, given: dict[str, A
     if target is None:
         raise click.UsageError("copy the line that has it: the text names no URL")
     if target.startswith("file:"):
-        raise click.UsageError(
-            "serve the page over http, as the frontend's development server does: browsers keep a"
-            " page that is a file from what it imports"
-        )
+        why = "browsers keep a page that is a file from what it imports"
+        raise click.UsageError(f"serve the page over http, as its development server does: {why}")
     notes = []
     origin, method, headers = given["origin"], given["method"], given["headers"]
     if re.match("wss?:", target):
@@ -485,16 +482,14 @@ def question(app: Any, target: str | None, said: Said | None, given: dict[str, A
         if said.header and said.header.lower() not in {name.lower() for name, _ in headers}:
             headers += (page_header(said.header),)
         if said.browser is None and said.block is None:
-            notes.append(
-                "Only the URL was read: the language, or the wording, of the rest is not known."
-            )
+            unknown = "the language, or the wording, of the rest is not known"
+            notes.append(f"Only the URL was read: {unknown}.")
     if origin:
         origin = read_as(page_origin, "--origin", origin)
         check_other_origin(url, origin)
     named = {"origin": origin or "", "method": method or "", "headers": headers}
     page = page_request(**(given | named))
-    if said and said.credentials:
-        page = replace(page, credentials=True)
+    page = replace(page, credentials=page.credentials or bool(said and said.credentials))
     return Question(app, url, page, said, tuple(notes))
 
 
