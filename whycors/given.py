@@ -502,8 +502,10 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
         return [Answer(one, (*asked.notes, *as_text(one)), one.exit_code)]
     tried = asked.tries()
     known = [one for one in tried if one.known] or tried
-    fitting = [one for one in known if fits(one, asked.said)]
-    likely = fitting or [one for one in known if one.allowed] or known
+    likely = [one for one in known if fits(one, asked.said)]
+    likely = likely or [one for one in known if one.allowed]
+    if not likely and asked.page.origin:
+        likely = known
     groups: dict[str, list[Explanation]] = {}
     for one in sorted(likely, key=lambda one: len(asked.reasons(one))):
         causes = asked.reasons(one)
@@ -514,17 +516,16 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
         for name in asked.left_open
         if len({frozenset(values(group, name)) for group in groups.values()}) > 1
     ]
-    is_of_others = not fitting and not asked.page.origin and not likely[0].allowed
-    if is_of_others:
+    if not likely:
         differing = ["origin"]
     if differing and sys.stdin.isatty():
         name = differing[0]
         convert = {"method": page_method, "origin": page_origin}[name]
         named: Any = {name: click.prompt(f"The page's {name}", value_proc=convert, err=True)}
         return answers_to(replace(asked, page=replace(asked.page, **named)), send)
-    if is_of_others:
+    if not likely:
         text = "What the browser said does not happen to pages that are known here: add --origin."
-        return [Answer(likely[0], (*asked.notes, text), 2)]
+        return [Answer(known[0], (*asked.notes, text), 2)]
     one = likely[0]
     if len(likely) == 1 and known == tried and asked.stranger != one.request.origin:
         return [Answer(one, (*asked.notes, *as_text(one)), one.exit_code)]
