@@ -77,7 +77,7 @@ SEVEN: dict[str, tuple[Answer, str]] = {
             200,
             allow(origin, ALLOW[1], *METHODS) if (origin or "").startswith(PAGE) else [ALLOW[1]],
         ),
-        f"any site can have an origin that the server allows, {PAGE}.probe.invalid: compare",
+        f"any site can have an origin that the server allows, {PAGE}.probe.invalid, ",
     ),
     "log-in": (
         log_in_first,
@@ -113,7 +113,7 @@ FINE: dict[str, Answer] = {
 # What else keeps a page from an answer, and who is to blame for it.
 BLOCKED: dict[str, tuple[Answer, str]] = {
     "plain": (lambda *_: (200, []), f"allow {PAGE}: the response has no Access-Control-Allow-"),
-    "own-401": (lambda *_: (401, []), "the answer is 401, which the page cannot read: the page"),
+    "own-401": (lambda *_: (401, []), "the server answers 401, without CORS headers: the page has"),
     "gateway": (lambda *_: (502, []), "the proxy cannot reach the API: start it"),
     "other": (
         lambda *_: (200, [("Access-Control-Allow-Origin", "https://app.example.com:444")]),
@@ -259,7 +259,7 @@ def test_page_on_https_cannot_call_plain_http() -> None:
     told = probe("http://api.invalid/x")
     assert told.code == 1
     assert "have the page call https://api.invalid/x" in told.text
-    assert len(told.rows) == 1
+    assert [row["result"] for row in told.rows] == ["blocked", "not tried until then"]
 
 
 def test_what_only_the_request_itself_would_tell(somebody: str) -> None:
@@ -458,4 +458,4 @@ def test_pattern_without_an_end_of_a_plain_flask_app_is_named() -> None:
     with served(loose_app()) as url:
         found = keeps(url, loose_app())
     assert found.exit_code == 1, found.output
-    assert f"allows, {PAGE}.probe.invalid: compare" in " ".join(found.stdout.split())
+    assert f"allows, {PAGE}.probe.invalid, " in " ".join(found.stdout.split())
