@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import click
 
 from .browser import DEFAULT_PORTS, PageRequest
-from .causes import allow_another
+from .causes import Advice, allow_another
 from .explain import as_text, explain
 from .origins import is_loopback, split_origin
 from .policies import REFUSED, policy_for
@@ -86,11 +86,11 @@ class Playground(ThreadingTCPServer):
         except click.ClickException as error:
             return {"verdict": "Blocked", "why": error.message}
         is_refused = asked.get("title") == REFUSED or found.refused is not None
-        advice = found.advice
+        advice = found.advice or Advice((*found.warnings, OTHERWISE)[:1])
         return {
             "verdict": "Refused" if is_refused else "Blocked",
-            "why": ". Also: ".join(advice.reasons) if advice else [*found.warnings, OTHERWISE][0],
-            "changes": [(one.lead, one.text) for one in advice.changes] if advice else [],
+            "why": ". Also: ".join(advice.reasons),
+            "changes": [(one.lead, one.text) for one in advice.changes],
             "steps": list(as_text(found)),
         }
 
@@ -99,7 +99,8 @@ class Handler(BaseHTTPRequestHandler):
     server: Playground
 
     def do_GET(self) -> None:
-        if self.is_here():
+        # With DNS rebinding, another name leads here.
+        if f"http://{self.headers['Host']}" == self.server.origin:
             self.answer(self.server.page(), "text/html")
         else:
             self.send_error(403, f"The playground is at {self.server.origin}")
@@ -107,15 +108,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         token = self.headers.get("X-Token", "").encode()
         has_token = secrets.compare_digest(token, self.server.token.encode())
-        if self.is_here() and has_token and self.headers["Origin"] == self.server.origin:
+        if has_token and self.headers["Origin"] == self.server.origin:
             given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             self.answer(json.dumps(self.server.judge(given)), "application/json")
         else:
             self.send_error(403, "Only the page of the playground may ask")
-
-    def is_here(self) -> bool:
-        """Return whether Host is the page's: with DNS rebinding, another name leads here."""
-        return f"http://{self.headers['Host']}" == self.server.origin
 
     def answer(self, text: str, media_type: str) -> None:
         nonce = f"'nonce-{self.server.token}'"
