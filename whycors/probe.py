@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 import click
@@ -115,24 +115,18 @@ class Check:
     recipes: dict[str, str] = field(default_factory=dict)
 
 
-class Step(NamedTuple):
-    """A check to come."""
+# A check to come: a URL, what is tried there, and how.
+Step = tuple[str, str, Callable[[], Found]]
 
-    url: str
-    what: str
-    trial: Callable[[], Found]
 
-    def check(self) -> Check:
-        result, found = self.trial()
-        notes: list[str] = [one for one in found if isinstance(one, Note)]
-        faults = [one for one in found if one not in notes]
-        return Check(self.url, self.what, result, faults, notes)
-
-    def check_or_fault(self) -> Check:
-        try:
-            return self.check()
-        except Unreachable as error:
-            return Check(self.url, self.what, BLOCKED, [str(error)])
+def check(url: str, what: str, trial: Callable[[], Found]) -> Check:
+    """Return how a trial goes. Where no response comes, that is its fault."""
+    try:
+        result, found = trial()
+    except Unreachable as error:
+        result, found = BLOCKED, [str(error)]
+    notes: list[str] = [one for one in found if isinstance(one, Note)]
+    return Check(url, what, result, [one for one in found if one not in notes], notes)
 
 
 def exit_code(checks: list[Check]) -> int:
@@ -157,7 +151,9 @@ def check_deployment(
             "set FLASK_CORS_ORIGINS as in the deployment: all origins of the policy here are this"
             " machine's"
         )
-    return check_all(found, steps_without_route(app, found[0], timeout, body_limit), show_progress)
+    start = found[0]
+    more = [*steps_without_route(app, start, timeout, body_limit), *plain_http_steps(start)]
+    return check_all(found, more, show_progress)
 
 
 def check_server(
@@ -177,7 +173,7 @@ def check_server(
     """
     policy = Policy(origins, methods or ("GET",), credentials, headers, (), 0, protection=False)
     place = Place(url, policy, sender(None, timeout), is_stated=True)
-    checks = check_all([place], (), show_progress)
+    checks = check_all([place], plain_http_steps(place), show_progress)
     is_reached = checks[0].result != BLOCKED
     if is_reached and any(check.faults for check in checks) and "null" not in origins:
         where = at(url, f"{urlsplit(url).path.rstrip('/')}{NO_ROUTE}")
@@ -188,32 +184,33 @@ def check_server(
 
 
 def check_all(places: list[Place], more: Iterable[Step], show_progress: bool) -> list[Check]:
-    """Try the origins at each place, and where not all of them are blocked, all else.
+    """Try the origins at each place and, where not all of them are blocked, all else.
 
-    `more` is tried at the first place.
+    `more` is tried at the first place. Raises Unreachable if nothing answers there.
     """
-    first, *others = [
-        Step(place.url, one, partial(trials.check_origin, place, one))
-        for place in places
-        for one in place.policy.origins
-    ]
-    checks = [first.check(), *run(others, "Origins", show_progress)]
-    rest: list[Step] = []
+    start = places[0]
+    if not browser.is_mixed_content(start.page, start.url):
+        start.send("GET", start.url, ())
+    checks: list[Check] = []
     for place in places:
-        here = [check for check in checks if check.url == place.url]
-        if all(check.result == BLOCKED for check in here):
-            checks.append(Check(place.url, "all else", "not tried until then", here[0].faults))
+        steps: list[Step] = [
+            (place.url, one, partial(trials.check_origin, place, one))
+            for one in place.policy.origins
+        ]
+        found = run(steps, "Origins", show_progress)
+        if all(one.result == BLOCKED for one in found):
+            found.append(Check(place.url, "all else", "not tried until then", found[0].faults))
         else:
-            rest += other_steps(place)
-            rest += [*more, *plain_http_steps(place)] if place is places[0] else []
-    checks += run(rest, "All else", show_progress)
-    return [check for place in places for check in checks if check.url == place.url]
+            rest = [*other_steps(place), *(more if place is start else ())]
+            found += run(rest, "All else", show_progress)
+        checks += found
+    return checks
 
 
 def run(steps: list[Step], label: str, show_progress: bool) -> list[Check]:
     pool = ThreadPoolExecutor(PARALLEL)
     try:
-        checks = pool.map(Step.check_or_fault, steps)
+        checks = pool.map(check, *zip(*steps, strict=True))
         if not show_progress or len(steps) < LONG:
             return list(checks)
         with click.progressbar(checks, len(steps), label, file=sys.stderr) as progress:
@@ -277,12 +274,12 @@ def in_app(app: Any, url: str) -> str:
 def other_steps(place: Place) -> Iterator[Step]:
     """Yield what is tried beside the origins that are allowed."""
     if not place.is_stated:
-        yield Step(place.url, "other methods and headers", partial(trials.check_unlisted, place))
+        yield place.url, "other methods and headers", partial(trials.check_unlisted, place)
     if not place.policy.is_public:
         others = trials.strangers(place)
         what = f"{len(others)} strangers and look-alikes"
-        yield Step(place.url, what, partial(trials.check_strangers, place, others))
-        yield Step(place.url, "request without an Origin", partial(trials.check_caches, place))
+        yield place.url, what, partial(trials.check_strangers, place, others)
+        yield place.url, "request without an Origin", partial(trials.check_caches, place)
 
 
 def plain_http_steps(place: Place) -> Iterator[Step]:
@@ -290,7 +287,7 @@ def plain_http_steps(place: Place) -> Iterator[Step]:
     if parts.scheme == "https" and parts.port in (None, 443):
         plain = parts._replace(scheme="http", netloc=parts.netloc.removesuffix(":443")).geturl()
         trial = partial(trials.check_plain_http, plain, place.send)
-        yield Step(place.url, "plain http", trial)
+        yield place.url, "plain http", trial
 
 
 def steps_without_route(
@@ -305,18 +302,18 @@ def steps_without_route(
         return
     there = Place(at(url, f"{above}{NO_ROUTE}"), policy, place.send)
     if policy.allows_method("GET"):
-        yield Step(url, "path without a route", partial(trials.check_error, there, "GET"))
+        yield url, "path without a route", partial(trials.check_error, there, "GET")
     routes = app.url_map.bind("")
     if policy.protection and not routes.test(path, "POST"):
         if not policy.is_public:
-            yield Step(url, "a stranger's POST", partial(trials.check_refusal, there))
-        yield Step(url, "a POST of its own pages", partial(trials.check_own_page, there))
+            yield url, "a stranger's POST", partial(trials.check_refusal, there)
+        yield url, "a POST of its own pages", partial(trials.check_own_page, there)
     uploads = [one for one in ("POST", "PUT", "PATCH") if policy.allows_method(one)]
     if body_limit is not None and uploads and not routes.test(path, uploads[0]):
         body = "x" * (body_limit + 1)
         large = replace(there, send=sender(body, timeout))
         trial = partial(trials.check_error, large, uploads[0], 413)
-        yield Step(url, f"body of {len(body)} bytes", trial)
+        yield url, f"body of {len(body)} bytes", trial
 
 
 def as_text(

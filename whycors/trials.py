@@ -25,13 +25,10 @@ SINGLE = ("Access-Control-Allow-Origin", "Access-Control-Allow-Credentials")
 
 UNLISTED_HEADER = "X-Flask-Cors-Probe"
 
-# How it went for an origin that gets nothing from the API.
+# How it went for an origin that gets nothing from the API, and for one of this machine at an API on
+# another; and where nothing that may be sent tells it.
 BLOCKED = "blocked"
-
-# How it went for an origin of this machine, at an API on another.
 NOT_NEEDED = "refused, as in production"
-
-# How it went where nothing that may be sent tells it.
 UNKNOWN = "cannot say"
 
 # How a trial went, in few words, and what to fix.
@@ -93,20 +90,14 @@ class Place:
         headers = tuple((name, "1") for name in names)
         return replace(self.plain(page, method), headers=headers, preflight=not self.is_stated)
 
-    def ask(self, request: PageRequest) -> Exchange:
-        return ask(self.url, request, self.send)
-
     def outcome(self, request: PageRequest) -> Outcome:
         """Return what a browser makes of a request, or of the preflight of one that has one."""
         if browser.preflight_headers(request) is None:
             return browser.fetch(self.url, request, with_metadata(self.send, request.origin))
         if browser.is_mixed_content(request.origin, self.url):
             return Outcome(Verdict(Block.MIXED_CONTENT, self.url), ())
-        sent = self.ask(request)
+        sent = ask(self.url, request, self.send)
         return Outcome(browser.check_preflight(request, sent.response), (sent,))
-
-    def blame(self, request: PageRequest, outcome: Outcome) -> str:
-        return blame(request, outcome, self.is_ours)
 
 
 def ask(url: str, request: PageRequest, send: Send) -> Exchange:
@@ -132,10 +123,12 @@ def check_origin(place: Place, origin: str) -> Found:
     page, policy = sample(origin), place.policy
     done: list[str] = []
     faults: list[str] = []
+    if origin not in place.pages:
+        outcome = place.outcome(place.plain(page))
+        if outcome.verdict.block is Block.NO_ALLOW_ORIGIN and is_from_api(outcome.response):
+            return NOT_NEEDED, []
     if place.is_stated or policy.allows_method("GET"):
         outcome = place.outcome(place.plain(page))
-        if origin not in place.pages and is_refused(outcome):
-            return NOT_NEEDED, []
         failed = not outcome.allowed or outcome.response.status >= 500
         if failed and takes_no_get(outcome) and not policy.allows_method("GET"):
             done.append(f"{UNKNOWN} more than of the preflight: GET {outcome.response.status}")
@@ -146,15 +139,12 @@ def check_origin(place: Place, origin: str) -> Found:
             done.append("no GET" if failed else f"GET {outcome.response.status}")
     requests = [place.request(page, method) for method in policy.methods]
     asked = [one for one in requests if browser.preflight_headers(one) is not None]
-    blocked = []
-    for request in asked:
-        outcome = place.outcome(request)
-        if origin not in place.pages and is_refused(outcome):
-            return NOT_NEEDED, []
+    outcomes = [(request, place.outcome(request)) for request in asked]
+    for request, outcome in outcomes:
         faults += faults_of(place, request, outcome)
-        blocked += [] if outcome.allowed else [request.method]
     if place.is_stated and (unsent := [one for one in policy.methods if one not in SAFE_METHODS]):
         faults.append(Note(say("unsent", methods=", ".join(unsent))))
+    blocked = [request.method for request, outcome in outcomes if not outcome.allowed]
     passed = len(asked) - len(blocked)
     if not passed and not done:
         return BLOCKED, faults
@@ -168,36 +158,18 @@ def takes_no_get(outcome: Outcome) -> bool:
     return bool(outcome.exchanges) and outcome.response.status in (404, 405)
 
 
-def is_refused(outcome: Outcome) -> bool:
-    """Return whether the API itself does not allow the origin."""
-    return outcome.verdict.block is Block.NO_ALLOW_ORIGIN and is_from_api(outcome.response)
-
-
 def faults_of(place: Place, request: PageRequest, outcome: Outcome) -> Iterator[str]:
     """Yield what is wrong with what an allowed page gets: the answer to a GET, or a preflight."""
     if not outcome.allowed:
-        yield place.blame(request, outcome)
+        yield blame(request, outcome, place.is_ours)
         return
-    last, response, policy = outcome.exchanges[-1], outcome.response, place.policy
+    policy, last, response = place.policy, outcome.exchanges[-1], outcome.response
     if refusal(last, policy) is not None:
         yield say("contradicts")
-    elif response.status >= 500:
+        return
+    if response.status >= 500:
         yield say("error", status=response.status, fault=meaning(response.status))
-    else:
-        yield from header_faults(place, last)
-        for cookie in cookies(response) if policy.supports_credentials else []:
-            is_right = all(one in cookie.lower() for one in ("secure", "none", "partitioned"))
-            for lost in lost_cookies(request, last.url, [cookie]):
-                yield Note(lost) if is_right else lost
-
-
-def cookies(response: Response) -> list[str]:
-    return [value for name, value in response.headers if name.lower() == "set-cookie"]
-
-
-def header_faults(place: Place, last: Exchange) -> Iterator[str]:
-    """Yield what differs in an answer to an allowed page from the policy here."""
-    policy, response = place.policy, last.response
+        return
     allows = response.get("access-control-allow-credentials") == "true"
     if allows and not place.is_stated and not policy.supports_credentials:
         yield say("credentials")
@@ -205,11 +177,19 @@ def header_faults(place: Place, last: Exchange) -> Iterator[str]:
         found = response.get("access-control-max-age")
         if place.is_ours and found != str(max(policy.max_age, 0)):
             yield say("max_age", found=found or 5, here=policy.max_age)
-    else:
-        exposed = browser.list_of_tokens(response.get("access-control-expose-headers")) or []
-        readable = {name.lower() for name in exposed}
-        if missing := [name for name in policy.expose_headers if name.lower() not in readable]:
-            yield say("unexposed", names=", ".join(missing))
+        return
+    exposed = browser.list_of_tokens(response.get("access-control-expose-headers")) or []
+    readable = {name.lower() for name in exposed}
+    if missing := [name for name in policy.expose_headers if name.lower() not in readable]:
+        yield say("unexposed", names=", ".join(missing))
+    for cookie in cookies(response) if policy.supports_credentials else []:
+        is_right = all(one in cookie.lower() for one in ("secure", "none", "partitioned"))
+        for lost in lost_cookies(request, last.url, [cookie]):
+            yield Note(lost) if is_right else lost
+
+
+def cookies(response: Response) -> list[str]:
+    return [value for name, value in response.headers if name.lower() == "set-cookie"]
 
 
 def check_caches(place: Place) -> Found:
@@ -217,7 +197,9 @@ def check_caches(place: Place) -> Found:
 
     An image or a link asks without an Origin. Only what differs by the origin needs Vary.
     """
-    own, theirs = (place.ask(PageRequest(page)).response for page in (place.page, STRANGER))
+    own, theirs = (
+        ask(place.url, PageRequest(page), place.send).response for page in (place.page, STRANGER)
+    )
     without = place.send("GET", place.url, ())
     varying = ", Vary: Origin" if varies(without) else ""
     return f"GET {without.status}{varying}", list(cache_faults(own, theirs, without))
@@ -274,12 +256,7 @@ def strangers(place: Place) -> list[str]:
         alike = [*causes.strangers(page), page.replace(".", "-", 1)]
         alike += [f"{scheme}://{end}" for scheme in ("https", "http") for end in ends]
         found += [one for one in alike if place.is_ours or is_foreign(one, page)]
-    own = browser.http_origin(place.url)
-    return [
-        one
-        for one in dict.fromkeys(found)
-        if browser.http_origin(one) != own and not (place.is_ours and place.policy.allows(one))
-    ]
+    return [one for one in dict.fromkeys(found) if not (place.is_ours and place.policy.allows(one))]
 
 
 def is_foreign(origin: str, page: str) -> bool:
@@ -295,7 +272,7 @@ def check_strangers(place: Place, others: list[str]) -> Found:
     is_meant = place.is_stated or place.policy.allows(STRANGER)
     for origin in others:
         for request in (PageRequest(origin), place.request(origin, place.policy.methods[0])):
-            response = place.ask(request).response
+            response = ask(place.url, request, place.send).response
             if response.get("access-control-allow-origin") in (origin, "*"):
                 allowed[origin] = None
                 if origin == STRANGER:
@@ -328,7 +305,7 @@ def check_error(place: Place, method: str, status: int | None = None) -> Found:
     outcome = place.outcome(request)
     result = f"{method} {outcome.response.status}" if outcome.exchanges else BLOCKED
     if not outcome.allowed:
-        return result, [place.blame(request, outcome)]
+        return result, [blame(request, outcome, place.is_ours)]
     if status not in (None, outcome.response.status):
         return result, [say("no_limit")]
     return f"{result}, readable", []
@@ -337,14 +314,14 @@ def check_error(place: Place, method: str, status: int | None = None) -> Found:
 def check_refusal(place: Place) -> Found:
     """Try whether what a stranger sends is refused before the app looks for a route."""
     request = PageRequest(STRANGER, "POST")
-    sent = place.ask(request)
+    sent = ask(place.url, request, place.send)
     status = sent.response.status
     if refusal_in(sent.response) is not None:
         return f"POST {status}, refused", []
     if is_from_api(sent.response) and status < 500 and status not in browser.REDIRECTS:
         return f"POST {status}", [say("unprotected", status=status)]
     outcome = Outcome(Verdict(Block.NO_ALLOW_ORIGIN), (sent,))
-    return f"POST {status}", [place.blame(request, outcome)]
+    return f"POST {status}", [blame(request, outcome, place.is_ours)]
 
 
 def check_own_page(place: Place) -> Found:
@@ -435,24 +412,20 @@ def redirect_faults(outcome: Outcome, who: str) -> Iterator[str]:
     moved = location is not None and (is_mixed or preflight or not is_from_api(last.response))
     target = urljoin(last.url, location or "")
     here, there = urlsplit(last.url), urlsplit(target)
-    ways = {
-        "to https": (here.scheme, there.scheme) == ("http", "https"),
-        "to another host": here.netloc != there.netloc,
-        "for the slash at the end": here.path.rstrip("/") == there.path.rstrip("/"),
-    }
-    where = next((way for way, is_it in ways.items() if is_it), None)
     rows = (
         ("loop", verdict.block is Block.TOO_MANY_REDIRECTS),
         ("bad_location", verdict.block is Block.REDIRECT_URL),
         ("to_itself", moved and target == last.url),
         ("to_http", moved and (here.scheme, there.scheme) == ("https", "http")),
-        ("moved", moved and where),
+        ("to_https", moved and (here.scheme, there.scheme) == ("http", "https")),
+        ("to_host", moved and here.netloc != there.netloc),
+        ("to_slash", moved and here.path.rstrip("/") == there.path.rstrip("/")),
         ("to_log_in", moved),
     )
     but = "which browsers do not follow in a preflight" if preflight else "without CORS headers"
     what = "OPTIONS" if preflight else "this path"
-    values = {"url": last.url, "target": shown(target), "who": who, "where": where}
-    return say_each(*rows, **values, but=but, what=what)
+    values = {"url": last.url, "target": shown(target), "who": who, "but": but, "what": what}
+    return say_each(*rows, **values)
 
 
 def meaning(status: int, is_ours: bool = False) -> str:
@@ -564,8 +537,7 @@ def notes(policy: Policy, api: str) -> Iterator[str]:
     for origin in policy.origins:
         if "*" not in origin:
             yield from (f"{origin}: {note}" for note in origins.origin_notes(origin))
-    if policy.supports_credentials:
-        yield say("risk_ask", url=f"{api}/api/echo")
-    for path, own in policy.paths.items():
-        if own.supports_credentials and not policy.supports_credentials:
+    asking = {"/api/echo": policy} if policy.supports_credentials else policy.paths
+    for path, own in asking.items():
+        if own.supports_credentials:
             yield say("risk_ask", url=f"{api}{path}")
