@@ -265,10 +265,9 @@ def public_base(app: "Flask", url: str) -> str:
 
 def in_app(app: Any, url: str) -> str:
     """Return a URL as the app sees it behind a proxy that strips the start of its path."""
-    parts = urlsplit(url)
-    base = public_base(app, url) if hasattr(app, "url_map") else ""
-    own = parts.path.removeprefix(base)
-    return parts._replace(path=own).geturl() if own.strip("/") else url
+    path = urlsplit(url).path
+    own = path.removeprefix(public_base(app, url)) if hasattr(app, "url_map") else path
+    return at(url, own) if own.strip("/") else url
 
 
 def other_steps(place: Place) -> Iterator[Step]:
@@ -316,13 +315,13 @@ def steps_without_route(
         yield url, f"body of {len(body)} bytes", trial
 
 
-def as_text(
-    checks: list[Check], all_right: str = "The deployed API keeps the policy here."
-) -> Iterator[str]:
-    """Yield the table and what to fix, in lines of at most 80 characters but for long URLs."""
-    numbers: dict[str, int] = {}
-    for fault in (fault for check in checks for fault in check.faults):
-        numbers.setdefault(fault, len(numbers) + 1)
+def as_text(checks: list[Check], all_right: str) -> Iterator[str]:
+    """Yield the table and what to fix, in lines of at most 80 characters but for long URLs.
+
+    `all_right` is what to say if there is nothing to fix.
+    """
+    faults = dict.fromkeys(fault for check in checks for fault in check.faults)
+    numbers = {fault: number for number, fault in enumerate(faults, 1)}
     fixes = [sorted({numbers[fault] for fault in check.faults}) for check in checks]
     marks = [f"fix {','.join(map(str, some))}" if some else "ok" for some in fixes]
     left = max(map(len, marks))
@@ -343,8 +342,7 @@ def as_text(
     for check in checks:
         for where, text in check.recipes.items():
             yield from ("", f"{where}:", *textwrap.indent(text, "  ").splitlines())
-    if not numbers:
-        yield all_right
+    yield from () if numbers else wrapped(all_right)
 
 
 def wrapped(text: str) -> list[str]:

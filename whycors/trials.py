@@ -247,10 +247,9 @@ def strangers(place: Place) -> list[str]:
 
     What the owner of any server may allow on purpose is not among them: other ports or subdomains.
     """
-    wildcards = [origin for origin in place.pages if "*" in origin]
-    exact = [origin for origin in place.pages if origin not in wildcards]
     found = [STRANGER, "null"]
-    for page in map(sample, [*exact[:1], *wildcards[:1]]):
+    one_of_each_kind = {"*" in page: page for page in reversed(place.pages)}
+    for page in map(sample, one_of_each_kind.values()):
         _, host, port = split_origin(page)
         ends = (host, f"{host}:{int(port or 443) + 1}")
         alike = [*causes.strangers(page), page.replace(".", "-", 1)]
@@ -271,7 +270,9 @@ def check_strangers(place: Place, others: list[str]) -> Found:
     faults: list[str] = []
     is_meant = place.is_stated or place.policy.allows(STRANGER)
     for origin in others:
-        for request in (PageRequest(origin), place.request(origin, place.policy.methods[0])):
+        asked = place.request(origin, place.policy.methods[0])
+        both = [PageRequest(origin), asked]
+        for request in both if browser.preflight_headers(asked) else both[:1]:
             response = ask(place.url, request, place.send).response
             if response.get("access-control-allow-origin") in (origin, "*"):
                 allowed[origin] = None
