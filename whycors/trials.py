@@ -115,7 +115,7 @@ def sample(origin: str) -> str:
     if re.search(r"[\\^$]|[.\]][*+]", origin):
         some = re.sub(r"(?:\[[^]]*\]|\\[wd])[*+]?|(?<!\\)\.[*+]", "a", origin)
         origin = re.sub(r"\\Z|[\\^$]", "", some)
-    return origin.replace(":*", ":1").replace("*", "a")
+    return origin.replace(":*", ":3000").replace("*", "app")
 
 
 def check_origin(place: Place, origin: str) -> Found:
@@ -251,9 +251,9 @@ def strangers(place: Place) -> list[str]:
     one_of_each_kind = {"*" in page: page for page in reversed(place.pages)}
     for page in map(sample, one_of_each_kind.values()):
         _, host, port = split_origin(page)
-        ends = (host, f"{host}:{int(port or 443) + 1}")
+        hosts = (host, f"{host}:{int(port or 443) + 1}", host.partition(".")[2] or host)
         alike = [*causes.strangers(page), page.replace(".", "-", 1)]
-        alike += [f"{scheme}://{end}" for scheme in ("https", "http") for end in ends]
+        alike += [f"{scheme}://{one}" for scheme in ("https", "http") for one in hosts]
         found += [one for one in alike if place.is_ours or is_foreign(one, page)]
     return [one for one in dict.fromkeys(found) if not (place.is_ours and place.policy.allows(one))]
 
