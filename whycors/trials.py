@@ -283,7 +283,7 @@ def check_strangers(place: Place, others: list[str]) -> Found:
     elif allowed and not faults:
         names = [f"{one} (any site can send it)" if one == "null" else one for one in allowed]
         text = "lookalikes" if place.is_ours else "lookalikes_of_server"
-        faults.append(say(text, names=origins.first_three(names)))
+        faults.append(say(text, names=", ".join(names[:3])))
     return f"{len(allowed)} allowed" if allowed else "refused", faults
 
 
