@@ -123,12 +123,11 @@ def check_origin(place: Place, origin: str) -> Found:
     page, policy = sample(origin), place.policy
     done: list[str] = []
     faults: list[str] = []
-    if origin not in place.pages:
-        outcome = place.outcome(place.plain(page))
-        if outcome.verdict.block is Block.NO_ALLOW_ORIGIN and is_from_api(outcome.response):
-            return NOT_NEEDED, []
+    outcome = place.outcome(place.plain(page))
+    is_refused = outcome.verdict.block is Block.NO_ALLOW_ORIGIN and is_from_api(outcome.response)
+    if is_refused and origin not in place.pages:
+        return NOT_NEEDED, []
     if place.is_stated or policy.allows_method("GET"):
-        outcome = place.outcome(place.plain(page))
         failed = not outcome.allowed or outcome.response.status >= 500
         if failed and takes_no_get(outcome) and not policy.allows_method("GET"):
             done.append(f"{UNKNOWN} more than of the preflight: GET {outcome.response.status}")
@@ -254,14 +253,13 @@ def strangers(place: Place) -> list[str]:
         hosts = (host, f"{host}:{int(port or 443) + 1}", host.partition(".")[2] or host)
         alike = [*causes.strangers(page), page.replace(".", "-", 1)]
         alike += [f"{scheme}://{one}" for scheme in ("https", "http") for one in hosts]
-        found += [one for one in alike if place.is_ours or is_foreign(one, page)]
+        found += [one for one in alike if place.is_ours or domain(one) != domain(page)]
     return [one for one in dict.fromkeys(found) if not (place.is_ours and place.policy.allows(one))]
 
 
-def is_foreign(origin: str, page: str) -> bool:
-    """Return whether somebody else than the owner of a page's domain can have an origin."""
-    theirs, own = site(origin), site(page)
-    return theirs is None or own is None or theirs[1] != own[1]
+def domain(origin: str) -> str:
+    """Return the domain that one owner has, an origin's own if there is none."""
+    return (site(origin) or ("", origin))[1]
 
 
 def check_strangers(place: Place, others: list[str]) -> Found:
@@ -359,7 +357,10 @@ def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | No
         return say("mixed", rest=verdict.found.removeprefix("http"))
     response, preflight = outcome.response, verdict.during_preflight
     status, has_headers = response.status, response.get("access-control-allow-origin") is not None
-    is_proxys = is_ours and is_from_proxy(outcome) and not (local and status < 300)
+    # A proxy may add CORS headers to its own errors. The API answers a preflight with 204 or 403.
+    unlike_api = status in (502, 504) or (preflight and status >= 400 and status != 403)
+    is_proxys = is_ours and (unlike_api or not is_from_api(response))
+    is_proxys = is_proxys and not (local and status < 300)
     doubled = [one for one in SINGLE if len(browser.list_items(response.get(one.lower()))) > 1]
     no_options = is_proxys and preflight and (status < 400 or status in (401, 403, 405))
     is_rejected = preflight and not 200 <= status <= 299
@@ -433,16 +434,6 @@ def meaning(status: int, is_ours: bool = False) -> str:
     """Return what a status means: where only the API of ours is expected, it is a proxy's."""
     meanings: dict[str, str] = known()["proxies"] | ({} if is_ours else known()["servers"])
     return meanings.get(str(status), meanings["others"])
-
-
-def is_from_proxy(outcome: Outcome) -> bool:
-    """Return whether something else than the API made the last response.
-
-    A proxy may add CORS headers to its own errors. The API answers a preflight with 204 or 403.
-    """
-    status = outcome.response.status
-    unlike_api = status >= 400 and status != 403 and outcome.verdict.during_preflight
-    return status in (502, 504) or unlike_api or not is_from_api(outcome.response)
 
 
 def is_from_api(response: Response) -> bool:
