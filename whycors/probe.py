@@ -59,8 +59,8 @@ def probe(
 
     outcome = browser.fetch(url, request, with_metadata(harmless, request.origin))
     method = browser.normalize_method(request.method)
-    was_sent = sent_as(method) == method or outcome.verdict.during_preflight
-    unsent = bool(outcome.exchanges) and not was_sent
+    is_asked = outcome.exchanges and not outcome.verdict.during_preflight
+    unsent = bool(is_asked) and sent_as(method) != method
     if unsent:  # what was sent, and last what was not
         sent = [replace(one, method=sent_as(one.method)) for one in outcome.exchanges]
         outcome = replace(outcome, exchanges=(*sent, outcome.exchanges[-1]))
@@ -151,9 +151,7 @@ def check_deployment(
             "set FLASK_CORS_ORIGINS as in the deployment: all origins of the policy here are this"
             " machine's"
         )
-    start = found[0]
-    more = [*steps_without_route(app, start, timeout, body_limit), *plain_http_steps(start)]
-    return check_all(found, more, show_progress)
+    return check_all(found, steps_without_route(app, found[0], timeout, body_limit), show_progress)
 
 
 def check_server(
@@ -173,7 +171,7 @@ def check_server(
     """
     policy = Policy(origins, methods or ("GET",), credentials, headers, (), 0, protection=False)
     place = Place(url, policy, sender(None, timeout), is_stated=True)
-    checks = check_all([place], plain_http_steps(place), show_progress)
+    checks = check_all([place], (), show_progress)
     is_reached = checks[0].result != BLOCKED
     if is_reached and any(check.faults for check in checks) and "null" not in origins:
         where = at(url, f"{urlsplit(url).path.rstrip('/')}{NO_ROUTE}")
@@ -201,7 +199,8 @@ def check_all(places: list[Place], more: Iterable[Step], show_progress: bool) ->
         if all(one.result == BLOCKED for one in found):
             found.append(Check(place.url, "all else", "not tried until then", found[0].faults))
         else:
-            rest = [*other_steps(place), *(more if place is start else ())]
+            rest = [*other_steps(place)]
+            rest += [*more, *plain_http_steps(start)] if place is start else []
             found += run(rest, "All else", show_progress)
         checks += found
     return checks
