@@ -15,7 +15,8 @@ from werkzeug.exceptions import Conflict, HTTPException, NotFound, ServiceUnavai
 
 from app import sqldb_migrations
 
-# Run on each new connection. What is committed survives a crash of the process and of the machine.
+# Run on each new connection, which waits 5 seconds for a lock. What is committed survives a crash
+# of the process and of the machine.
 PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON"
 
 # How long to wait for PostgreSQL; the query of DATABASE_URL overrides each of them.

@@ -1,6 +1,7 @@
 """Migrations: what `flask db` does more than Alembic, and `/health/ready`. Do not edit it."""
 
 import logging
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,20 +36,21 @@ class Migrations(Alembic):
         """Run migrations, all or none. Raises ClickException if rows then refer to none.
 
         SQLite cannot alter most of a table: Alembic makes a new one and drops the old, which would
-        delete the rows that refer to it, or fail, if foreign keys were checked meanwhile.
+        delete the rows that refer to it, or fail, if foreign keys were checked meanwhile. Nothing
+        else uses the connection: Flask-Alembic throws it away.
         """
         connection: Any = self.migration_context.connection
         if connection.dialect.name == "sqlite":
             sqlite = connection.connection.dbapi_connection
             sqlite.isolation_level = None  # else Python begins none for a change of a table
             sqlite.executescript("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")
-            sa.event.listen(connection, "commit", check_references)
+            fn = partial(then_check_references, sqlite, fn)
         super().run_migrations(fn, **options)
 
 
-def check_references(connection: sa.Connection) -> None:
-    broken = {row[0] for row in connection.exec_driver_sql("PRAGMA foreign_key_check")}
-    if broken:
+def then_check_references(sqlite: Any, fn: Any, *arguments: Any) -> Any:
+    yield from fn(*arguments)
+    if broken := {row[0] for row in sqlite.execute("PRAGMA foreign_key_check")}:
         raise ClickException(
             f"let the migration delete or change the rows of {', '.join(sorted(broken))}"
             " that would refer to no row: nothing is migrated"
@@ -120,8 +122,7 @@ def check_names() -> None:
 def check_migrations() -> None:
     """Let `/health/ready` answer 503 while migrations are missing or the database is away."""
     if request.endpoint == "health.ready" and is_behind():
-        why = "The database is older than the app. Run `flask db upgrade`."
-        raise ServiceUnavailable(why, retry_after=5)
+        raise ServiceUnavailable("Run `flask db upgrade`: the database is older.", retry_after=5)
 
 
 def is_behind() -> bool:
