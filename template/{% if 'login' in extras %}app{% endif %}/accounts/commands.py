@@ -12,30 +12,32 @@ from app.accounts.models import Account, Email, Secret
 from app.sqldb import db
 
 users = AppGroup("users", help="Add, reset, disable and list accounts.")
-address = argument("email", type=TypeAdapter(Email).validate_python)
 
 
 @users.command()
-@address
+@argument("email")
 @option("--admin", "is_admin", is_flag=True)
 def add(email: str, is_admin: bool) -> None:
     """Make an account. Its password is typed, or comes from standard input."""
-    db.session.add(Account(email=email, password=read_password(), is_admin=is_admin))
     try:
+        email = TypeAdapter(Email).validate_python(email)
+        db.session.add(Account(email=email, password=read_password(), is_admin=is_admin))
         db.session.commit()
+    except ValueError:
+        raise ClickException("write an address, such as ada@example.com") from None
     except sa.exc.IntegrityError:
         raise ClickException("write another address: this one has an account") from None
 
 
 @users.command()
-@address
+@argument("email")
 def reset(email: str) -> None:
     """Set another password, end all sessions, and enable the account."""
     change(email, read_password())
 
 
 @users.command()
-@address
+@argument("email")
 def disable(email: str) -> None:
     """Let nobody log in, and end all sessions."""
     change(email, "")
@@ -63,7 +65,7 @@ def read_password() -> str:
 
 
 def change(email: str, password: str) -> None:
-    changed = sa.update(Account).where(Account.email == email).values(password=password)
+    changed = sa.update(Account).where(Account.email == email.casefold()).values(password=password)
     account_id = db.session.scalar(changed.returning(Account.id))
     if account_id is None:
         raise ClickException("write the address of an account: `flask users list` has them")
