@@ -95,8 +95,9 @@ class Policy:
         return name in names or ("*" in names and name != "authorization")
 
     def for_path(self, path: str) -> "Policy":
-        """Return the policy of a path: that of the longest prefix in `paths`, or this one."""
-        return longest_prefix(self.paths, path) or self
+        """Return the policy at the longest of `paths` above a path, by segments, or this one."""
+        above = [one for one in self.paths if f"{path}/".startswith(f"{one}/")]
+        return self.paths[max(above, key=len)] if above else self
 
     def answer(self, method: str, url: str, headers: Headers) -> Response:
         """Answer a request as the policy alone does (`Send`): no code of the app runs."""
@@ -447,12 +448,6 @@ def place_of_call(app: Any) -> str:
         if re.search(r"(?<![\w#])CORS\(", line)
     ]
     return found[0] if len(found) == 1 else ""
-
-
-def longest_prefix(paths: Mapping[str, Policy], path: str) -> Policy | None:
-    """Return what is at the longest path that is this one or is above it, by whole segments."""
-    above = [prefix for prefix in paths if f"{path}/".startswith(f"{prefix}/")]
-    return paths[max(above, key=len)] if above else None
 
 
 # Which app it is.

@@ -20,7 +20,7 @@ from .causes import STRANGER, Advice, Change, advice_here, lost_cookies, refusal
 from .entry import called_as
 from .explain import Explanation, local_network
 from .origins import with_metadata
-from .policies import SAFE_METHODS, Policy, longest_prefix, policy_for, policy_of
+from .policies import SAFE_METHODS, Policy, policy_for, policy_of
 from .senders import Unreachable, sender
 from .trials import BLOCKED, UNKNOWN, Found, Note, Place
 
@@ -257,7 +257,7 @@ def public_base(app: "Flask", url: str) -> str:
     paths = getattr(app.extensions.get("cors_policy"), "paths", {})
     for start in (match.start() for match in re.finditer("/", path)):
         own = unquote(path[start:])
-        if routes.allowed_methods(own) or longest_prefix(paths, own) is not None:
+        if routes.allowed_methods(own) or any(f"{own}/".startswith(f"{one}/") for one in paths):
             return path[:start]
     return path
 

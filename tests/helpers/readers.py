@@ -109,11 +109,16 @@ DEFAULTS = {
 }
 
 
+# What is wrong with a list as a whole, and not with its items, which are all that whycors reads.
+OF_LISTS = ("CORS_ORIGINS: write at least one origin", "CORS_ORIGINS: write any alone")
+
+
 def read_policy(changes: dict[str, Any]) -> list[str]:
     """Return both readers' problems with a whole policy, as the prompt has them."""
     answers = {**DEFAULTS, **changes}
     problems = problems_at_prompt(answers)
-    assert sorted(problems) == sorted(problems_at_start(answers))
+    of_items = [problem for problem in problems if not problem.startswith(OF_LISTS)]
+    assert sorted(of_items) == sorted(problems_at_start(answers))
     return [problem.partition(": ")[2] for problem in problems]
 
 
@@ -132,8 +137,14 @@ def problems_at_start(answers: dict[str, Any]) -> list[str]:
 
 
 def items_at_start(section: str, value: Any) -> tuple[str, ...]:
+    """Return the canonical items, each once, and those that are refused."""
     items = value.replace(",", " ").split() if isinstance(value, str) else value
-    return tuple(at_start(section, item)[0] for item in items)
+    verdicts = [at_start(section, item) for item in items]
+    accepted: dict[str, str] = {}
+    for item, problem in verdicts:
+        if problem is None:
+            accepted.setdefault(item.lower(), item)
+    return (*accepted.values(), *(item for item, problem in verdicts if problem is not None))
 
 
 def problems_at_prompt(answers: dict[str, Any]) -> list[str]:
