@@ -117,7 +117,7 @@ FIELDS = {
     "found": r"(?P<found>[^']*?)",
     "origin": r"(?P<origin>null|[\w+.-]+://[^\s/']*)(?:/\S*?)?",
     "redirected": r"(?: \(redirected from '(?P<first>\S+?)'\))?",
-    "url": r"'?(?P<url>\S+?)'?",
+    "url": r"['\"]?(?P<url>\S+?)['\"]?\.?(?=\s|\Z)",
     "value": r".*?",
 }
 
@@ -128,7 +128,8 @@ def plain(text: str) -> str:
 
 
 def to_pattern(sentence: str) -> re.Pattern[str]:
-    escaped = re.escape(plain(sentence).replace("{origin}/", "{origin}"))
+    sentence = re.sub(r"['\"]?\{url\}['\"]?\.?", "{url}", plain(sentence))
+    escaped = re.escape(sentence.replace("{origin}/", "{origin}"))
     return re.compile(re.sub(r"\\\{(\w+)\\\}", lambda field: FIELDS[field[1]], escaped))
 
 

@@ -314,6 +314,14 @@ def test_language_of_which_only_the_url_is_read(cors: Commands) -> None:
         ),
         (
             [
+                f"--origin={APP}",
+                "Firefox can’t establish a connection to the server at ws://api.example.com/ws.",
+            ],
+            "Blocked: the page is on https: have it call wss://api.example.com/ws",
+            1,
+        ),
+        (
+            [
                 (
                     f"Mixed Content: The page at '{APP}/page' was loaded over HTTPS, but attempted"
                     " to connect to the insecure WebSocket endpoint 'ws://api.example.com/ws'. This"
