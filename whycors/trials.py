@@ -204,12 +204,11 @@ def check_caches(place: Place) -> Found:
     return f"GET {without.status}{varying}", list(cache_faults(own, theirs, without))
 
 
-def cache_faults(own: Response, theirs: Response, without: Response | None = None) -> Iterator[str]:
+def cache_faults(*responses: Response) -> Iterator[str]:
     """Yield a fault if a response lacks Vary, though it depends on the origin.
 
-    The responses are to an allowed page, to a page on another origin and to no page.
+    The responses are to an allowed page, to a page on another origin and perhaps to no page.
     """
-    responses = [own, theirs, *([without] if without else [])]
     allowed = [response.get("access-control-allow-origin") for response in responses]
     lacking = [one for one in responses if one.status < 400 and not varies(one)]
     if len({*allowed}) == 1 or not lacking:
@@ -218,7 +217,7 @@ def cache_faults(own: Response, theirs: Response, without: Response | None = Non
     kept = [one for one in values if KEPT.search(one.lower()) and "no-store" not in one.lower()]
     fault = say("no_vary", kept=f", and caches keep it ({shown(kept[0])})" if kept else "")
     # As flask-cors does for one constant origin, and its owner cannot change.
-    is_constant = without is not None and allowed[0] == allowed[2] and allowed[1] is None
+    is_constant = allowed == [allowed[0], None, allowed[0]]
     yield Note(fault) if is_constant else fault
 
 
