@@ -182,10 +182,10 @@ def test_mail(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_commands(app: Flask, client: FlaskClient) -> None:
+    runner = app.test_cli_runner()
+
     def run(*arguments: str) -> str:
-        return (
-            app.test_cli_runner().invoke(args=["users", *arguments], input=f"{PASSWORD}\n").output
-        )
+        return runner.invoke(args=["users", *arguments], input=f"{PASSWORD}\n").output
 
     def log_in() -> int:
         return client.post("/api/session", json=ADA).status_code
