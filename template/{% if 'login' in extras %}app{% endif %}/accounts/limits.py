@@ -2,7 +2,6 @@
 
 import hmac
 from ipaddress import ip_address, ip_network
-from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app, request
@@ -11,8 +10,6 @@ from werkzeug.exceptions import TooManyRequests
 
 from app.accounts.models import Attempts, now
 from app.sqldb import db
-
-INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 # In how many seconds attempts are forgotten, and of what there may be how many at once.
 LIMITS = {
@@ -39,7 +36,8 @@ def reserve(act: str, who: str | int) -> dict[str, int]:
             counted[hmac.digest(secret, key.encode(), "sha256").hex()] = period // most
     counted = dict(sorted(counted.items()))  # in one order, no two requests wait for each other
     rows = [{"key": key, "until": time + seconds} for key, seconds in counted.items()]
-    insert = INSERT[db.engine.dialect.name](Attempts).values(rows)
+    dialect = sqlite if db.engine.dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(Attempts).values(rows)
     old, new = Attempts.until, insert.excluded.until
     later = sa.case((old > time, old + (new - time)), else_=new)
     upsert = insert.on_conflict_do_update(

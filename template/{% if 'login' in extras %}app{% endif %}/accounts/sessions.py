@@ -76,8 +76,7 @@ def set_cookie(carrier: str, value: str, days: int = 365) -> None:
 
     @after_this_request
     def add(response: Response) -> Response:
-        age = timedelta(days)
-        response.set_cookie(cookie_name(carrier), value, age, httponly=True, **options)
+        response.set_cookie(cookie_name(carrier), value, timedelta(days), httponly=True, **options)
         return response
 
 
@@ -120,8 +119,7 @@ def check(email: str, password: SecretStr, new: SecretStr | None = None) -> Acco
     if passwords.matches(stored, password) and account:
         is_old = passwords.hasher.check_needs_rehash(stored)
         changed = passwords.hashed(new or password) if new or is_old else stored
-        # By now, it may be another.
-        same = (Account.id == account.id, Account.password == stored)
+        same = (Account.id == account.id, Account.password == stored)  # by now, it may be another
         update = sa.update(Account).where(*same).values(password=changed)
         if db.session.scalar(update.returning(Account.id)):
             limits.undo(attempt)
