@@ -218,11 +218,9 @@ def playground_command(
 
     api = api or own_url(app)
     server = playground(app, api)
-    if as_json:
-        click.echo(json.dumps({"playground": server.origin, "api": api}))
-    else:
-        click.echo(f"Playground: {server.origin}/")
-        click.echo(f"It calls {api}, which `flask run` starts. Press Ctrl+C to stop.")
+    text = f"It calls {api}, which `flask run` starts. Press Ctrl+C to stop."
+    data = json.dumps({"playground": server.origin, "api": api})
+    click.echo(data if as_json else f"Playground: {server.origin}/\n{text}")
     if not no_open:
         threading.Thread(target=webbrowser.open, args=[server.origin], daemon=True).start()
     with suppress(KeyboardInterrupt):

@@ -303,16 +303,17 @@ class TakesCurl(click.Command):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        curl = next((at for at, word in enumerate(args) if word in ("curl", "curl.exe")), len(args))
-        args = [*args[:curl], *([shlex.join(args[curl:])] if args[curl:] else [])]
-        found = ((at, form) for at, word in enumerate(args) for form in FORMS if form.search(word))
-        for at, form in found:
+        start = next((at for at, word in enumerate(args) if word in ("curl", "curl.exe")), None)
+        if start is not None:
+            args = [*args[:start], shlex.join(args[start:])]
+        forms = ((at, form) for at, word in enumerate(args) for form in FORMS if form.search(word))
+        if found := next(forms, None):
+            at, form = found
             url, page = FORMS[form](args[at])
             named = [f"--header={name}: {value}" for name, value in page.headers]
             named += ["--credentials"] if page.credentials else []
             named += [] if page.body is None else [f"--data={page.body}"]
             args = [*named, *self.words(url, page), *args[:at], *args[at + 1 :]]
-            break
         return super().parse_args(ctx, args)
 
     def words(self, url: str, page: PageRequest) -> list[str]:
@@ -385,10 +386,6 @@ class Question:
     page: PageRequest
     said: Said | None
     notes: tuple[str, ...]
-
-    @property
-    def left_open(self) -> list[str]:
-        return [name for name in ("method", "origin") if not getattr(self.page, name)]
 
     @property
     def stranger(self) -> str:
@@ -497,14 +494,15 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
     """Return one answer for each cause, of what fits the browser's words."""
     if WEBSOCKET in asked.notes:
         return [to_websocket(asked)]
-    if not asked.left_open:
-        one = asked.explain(asked.page.origin, asked.page.method, send)
+    page = asked.page
+    if page.origin and page.method:
+        one = asked.explain(page.origin, page.method, send)
         return [Answer(one, (*asked.notes, *as_text(one)), one.exit_code)]
     tried = asked.tries()
     known = [one for one in tried if one.known] or tried
     likely = [one for one in known if fits(one, asked.said)]
     likely = likely or [one for one in known if one.allowed]
-    if not likely and asked.page.origin:
+    if not likely and page.origin:
         likely = known
     groups: dict[str, list[Explanation]] = {}
     for one in sorted(likely, key=lambda one: len(asked.reasons(one))):
@@ -513,8 +511,9 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
         groups.setdefault(cause, []).append(one)
     differing = [
         name
-        for name in asked.left_open
-        if len({frozenset(values(group, name)) for group in groups.values()}) > 1
+        for name in ("method", "origin")
+        if not getattr(page, name)
+        and len({frozenset(values(group, name)) for group in groups.values()}) > 1
     ]
     if not likely:
         differing = ["origin"]
@@ -522,7 +521,7 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
         name = differing[0]
         convert = {"method": page_method, "origin": page_origin}[name]
         named: Any = {name: click.prompt(f"The page's {name}", value_proc=convert, err=True)}
-        return answers_to(replace(asked, page=replace(asked.page, **named)), send)
+        return answers_to(replace(asked, page=replace(page, **named)), send)
     if not likely:
         text = "What the browser said does not happen to pages that are known here: add --origin."
         return [Answer(known[0], (*asked.notes, text), 2)]
