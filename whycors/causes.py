@@ -217,7 +217,7 @@ class Visit:
         from flask import request
 
         place = place_of(hook)
-        if policies.closed_over(hook, "flask_cors.extension", "resources"):
+        if any(policies.flask_cors_in(hook)):
             place = ", ".join(filter(None, ("CORS(app)", policies.place_of_call(self.app))))
 
         @wraps(hook)
@@ -284,7 +284,7 @@ def advise(visit: Visit) -> Advice:
     try:
         return Advice(reasons, (*changes, *changes_of_ours(visit, policy)))
     except PolicyError as error:
-        cannot = f"the policy cannot allow it: {'; '.join(error.problems)}"
+        cannot = f"the policy cannot allow it: {error}"
         if len(reasons) == 1:
             return Advice((f"{reasons[0]}; {cannot}",))
         return Advice((*reasons, cannot), changes)
@@ -471,8 +471,8 @@ def uncovered(visit: Visit) -> Cause:
             f"the answer is {visit.outcome.response.status}, without CORS headers: {route}"
         )
     owners = [None, *filter(None, app.after_request_funcs)]
-    for owner, _, resources in policies.calls(app, owners):
-        return add_path(visit, policies.call_of(app, owner, resources, 0), owner)
+    for owner, (first, *_) in policies.calls(app, owners):
+        return add_path(visit, first, owner)
     told = policies.all_options(app)
     decorated = [option.name for option in told if option.call == "@cross_origin("]
     if decorated and (view := view_at(visit, request.method)):
@@ -496,9 +496,9 @@ def add_path(visit: Visit, told: FlaskCors, owner: str | None) -> Cause:
         reason = f"{told.call}) covers the routes of its blueprint only, and not {path}"
         added = FlaskCors.told(app, "CORS(app", "", page, pattern)
         return Cause(reason, judged(visit, added, None, "add"))
-    patterns = ", ".join(pattern for pattern, _ in told.resources)
-    added = told.with_path(pattern, page if told.is_public else {})
-    return Cause(f"{told.call}) covers {patterns}, and not {path}", judged(visit, added, None))
+    added = told.with_options(page if told.is_public else {}, pattern)
+    reason = f"{told.call}) covers {', '.join(told.patterns)}, and not {path}"
+    return Cause(reason, judged(visit, added, None))
 
 
 def misplaced(visit: Visit) -> Cause | None:
@@ -685,9 +685,9 @@ def changes_of_ours(visit: Visit, policy: Policy) -> Iterator[Change]:
     in_files = policy
     with suppress(PolicyError):  # the answers may not fit CORS_PATHS
         written = settings_in(*FILES)
-        parts = policies.parts_of(whole)
-        parts |= {part: written.get(f"CORS_{part.upper()}", parts[part]) for part in parts}
-        in_files = policies.checked(parts, paths).for_path(policy.path.rstrip("/"))
+        keys = {part: f"CORS_{part.upper()}" for part in policies.PARTS}
+        answers = {part: written[key] for part, key in keys.items() if key in written}
+        in_files = whole.changed(whole, paths, answers).for_path(policy.path.rstrip("/"))
     for_good = {k: v for k, v in values_for(in_files, visit).items() if k in values}
     settings = {f"CORS_{part.upper()}": value for part, value in values.items()}
     file, where, line = "the answers", "", copier_command(for_good)

@@ -11,21 +11,9 @@ from typing import Any, NoReturn
 
 import click
 
+from . import given
 from .entry import called_as
 from .explain import Explanation, as_text, own_url, printable, report, report_as_text
-from .given import (
-    TakesCurl,
-    TakesTexts,
-    answers,
-    api_url,
-    check_other_origin,
-    one_origin,
-    page_method,
-    page_options,
-    page_origin,
-    page_request,
-    request_options,
-)
 from .policies import app_option, in_one_line, load_app
 from .probe import Check, check_deployment, check_server, exit_code, probe
 from .probe import as_text as checks_as_text
@@ -38,10 +26,6 @@ send_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
 
 
-class Fault(click.ClickException):
-    exit_code = 2
-
-
 class Tool(click.Group):
     """Says each error in one line, a fault of its own too, or as JSON where that is asked for."""
 
@@ -51,14 +35,13 @@ class Tool(click.Group):
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except click.ClickException as error:  # such as an app that cannot start: nobody can say
-            failed: click.ClickException = error
-            if not isinstance(error, click.UsageError):
-                failed = Fault(error.format_message())
         except (OtherHost, Unreachable) as error:
             failed = click.ClickException(printable(str(error)))
+        except click.ClickException as error:  # such as an app that cannot start: nobody can say
+            is_usage = isinstance(error, click.UsageError)
+            failed = error if is_usage else click.UsageError(error.format_message())
         except Exception as error:  # noqa: BLE001
-            failed = Fault(f"report this fault of whycors: {in_one_line(error)}")
+            failed = click.UsageError(f"report this fault of whycors: {in_one_line(error)}")
         if not as_json:
             raise failed
         click.echo(json.dumps({"error": failed.format_message()}))
@@ -84,13 +67,14 @@ def show_command(context: click.Context, /, **_: bool) -> None:
     finish(context, asdict(found), report_as_text(found), 0)
 
 
-@commands.command("explain", cls=TakesTexts)
+@commands.command("explain", cls=given.TakesTexts)
 @app_option
-@request_options
+@given.page_options()
+@click.argument("words", nargs=-1, metavar="[ORIGIN METHOD PATH | TEXT]")
 @send_option
 @json_option
 @click.pass_context
-def explain_command(context: click.Context, /, as_json: bool, **given: Any) -> None:
+def explain_command(context: click.Context, /, as_json: bool, **asked: Any) -> None:
     """Explain why a browser blocks a request to this app, or the app refuses it.
 
     Shows each step, all reasons, and what would allow the request. ORIGIN is the origin of the
@@ -107,27 +91,18 @@ def explain_command(context: click.Context, /, as_json: bool, **given: Any) -> N
       flask cors explain http://localhost:5173 PUT /api/echo --content-type application/json
       flask cors explain curl http://localhost:8000/api/echo -H 'Origin: http://localhost:5173'
     """
-    found = answers(load_app(context), **given)
-    data = [
-        {**as_data(one.explanation), "methods": one.methods, "origins": one.origins}
-        for one in found
-    ]
-    lines = ["\n\n".join("\n".join(one.text) for one in found)]
-    finish(context, data, lines, max(one.exit_code for one in found))
+    found = given.answers(load_app(context), **asked)
+    data = [as_data(one.explanation, methods=one.methods, origins=one.origins) for one in found]
+    text = "\n\n".join("\n".join(one.text) for one in found)
+    finish(context, data, [text], max(one.exit_code for one in found))
 
 
-@commands.command("probe", cls=TakesCurl)
+@commands.command("probe", cls=given.TakesCurl)
 @app_option
-@click.argument("url", type=api_url)
-@click.argument("page", metavar="[ORIGIN]", type=page_origin, required=False)
-@click.argument("its_method", metavar="[METHOD]", type=page_method, required=False)
-@click.option(
-    "--origin", "origins", metavar="ORIGIN", type=page_origin, multiple=True, help="Of any server."
-)
-@click.option(
-    "--method", "methods", metavar="METHOD", type=page_method, multiple=True, help="Of any server."
-)
-@page_options
+@click.argument("url", type=given.api_url)
+@click.argument("page", metavar="[ORIGIN]", type=given.page_origin, required=False)
+@click.argument("its_method", metavar="[METHOD]", type=given.page_method, required=False)
+@given.page_options(many=True)
 @send_option
 @click.option(
     "--timeout",
@@ -151,8 +126,8 @@ def probe_command(
     url: str,
     page: str | None,
     its_method: str | None,
-    origins: tuple[str, ...],
-    methods: tuple[str, ...],
+    origin: tuple[str, ...],
+    method: tuple[str, ...],
     timeout: float,
     body_limit: int | None,
     send: bool,
@@ -185,25 +160,25 @@ def probe_command(
     if page is not None:
         if its_method is None:
             raise click.UsageError("write METHOD too, such as GET, or only the URL")
-        if body_limit is not None or origins or methods:
+        if body_limit is not None or origin or method:
             raise click.UsageError("remove ORIGIN and METHOD, or --body-limit, --origin, --method")
-        check_other_origin(url, page)
-        request = page_request(page, its_method, **sent)
+        given.check_other_origin(url, page)
+        request = given.page_request(page, its_method, **sent)
         one = probe(app_to_compare_with(context), url, request, timeout, send)
         finish(context, [as_data(one)], as_text(one), one.exit_code)
-    progress = sys.stderr.isatty()
+    for one_of_several in origin:
+        given.check_other_origin(url, one_of_several)
+    if not origin and (method or send or any(sent.values())):
+        raise click.UsageError("write ORIGIN and METHOD too, or no options of a request")
     all_right = "The deployed API keeps the policy here."
+    progress = sys.stderr.isatty()
     try:
-        for origin in origins:
-            check_other_origin(url, origin)
-        if origins:
+        if origin:
             names = [name for name, _ in sent["headers"]]
             names += ["Content-Type"] if sent["content_type"] else []
-            asked = (origins, methods, tuple(names), sent["credentials"])
+            asked = (origin, method, tuple(names), sent["credentials"])
             checks = check_server(url, *asked, timeout, progress)
-            all_right = f"Nothing to fix: a browser lets {', '.join(origins)} do this."
-        elif any(sent.values()) or methods or send:
-            raise click.UsageError("write ORIGIN and METHOD too, or no options of a request")
+            all_right = f"Nothing to fix: a browser lets {', '.join(origin)} do this."
         else:
             checks = check_deployment(load_app(context), url, timeout, body_limit, progress)
     except Unreachable as error:
@@ -219,7 +194,7 @@ def probe_command(
 @click.option(
     "--api",
     metavar="URL",
-    type=one_origin,
+    type=given.page_origin,
     help="The origin of the API, unless it is where `flask run` serves it.",
 )
 @click.option("--no-open", is_flag=True, help="Print the address of the page, but do not open it.")
@@ -243,11 +218,9 @@ def playground_command(
 
     api = api or own_url(app)
     server = playground(app, api)
-    if as_json:
-        click.echo(json.dumps({"playground": server.origin, "api": api}))
-    else:
-        click.echo(f"Playground: {server.origin}/")
-        click.echo(f"It calls {api}, which `flask run` starts. Press Ctrl+C to stop.")
+    text = f"It calls {api}, which `flask run` starts. Press Ctrl+C to stop."
+    data = json.dumps({"playground": server.origin, "api": api})
+    click.echo(data if as_json else f"Playground: {server.origin}/\n{text}")
     if not no_open:
         threading.Thread(target=webbrowser.open, args=[server.origin], daemon=True).start()
     with suppress(KeyboardInterrupt):
@@ -272,10 +245,12 @@ def finish(context: click.Context, data: Any, lines: Iterable[str], code: int) -
     context.exit(code)
 
 
-def as_data(one: Explanation) -> dict[str, Any]:
+def as_data(one: Explanation, **more: Any) -> dict[str, Any]:
     """Return an explanation as docs/whycors.md describes it."""
-    verdict, advice = one.outcome.verdict, one.advice
+    verdict = one.outcome.verdict
     answer = ("allowed", "blocked", "unknown")[one.exit_code]
+    advices = [found for found in (one.advice, one.hidden) if found]
+    changes = [change for found in advices for change in found.changes]
     return {
         "verdict": "refused" if one.refused else answer,
         "url": one.url,
@@ -284,12 +259,8 @@ def as_data(one: Explanation) -> dict[str, Any]:
         "status": one.status,
         "block": verdict.block and verdict.block.name.lower().replace("_", "-"),
         "preflight": verdict.during_preflight,
-        "why": advice.reasons if advice else (),
-        "changes": [
-            {"where": change.lead, "text": change.text}
-            for found in filter(None, (advice, one.hidden))
-            for change in found.changes
-        ],
+        "why": one.advice.reasons if one.advice else (),
+        "changes": [{"where": change.lead, "text": change.text} for change in changes],
         "warnings": one.warnings,
         "consoles": one.consoles,
         "steps": [
@@ -302,6 +273,7 @@ def as_data(one: Explanation) -> dict[str, Any]:
             }
             for sent in one.outcome.exchanges
         ],
+        **more,
     }
 
 

@@ -5,10 +5,10 @@ One table serves both ways: what each browser prints about an outcome, and what 
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from .browser import TOKEN, Block, Outcome, PageRequest, list_items
 
@@ -16,7 +16,8 @@ from .browser import TOKEN, Block, Outcome, PageRequest, list_items
 WORDS: Mapping[str, Any] = tomllib.loads(
     Path(__file__).with_name("consoles.toml").read_text(encoding="utf-8")
 )
-CHROME, FIREFOX, SAFARI = (WORDS[browser] for browser in ("Chrome", "Firefox", "Safari"))
+CHROME = WORDS["Chrome"]
+BROWSERS = ("Chrome", "Firefox", "Safari")
 
 # Chrome says `preflight` only of what every response is checked for.
 ONLY_PREFLIGHTS = (Block.METHOD, Block.HEADER, Block.MALFORMED_LIST)
@@ -29,78 +30,64 @@ def sentences(request: PageRequest, url: str, outcome: Outcome) -> dict[str, str
     `url` is the URL that the page asked for. Some browsers print nothing about some outcomes.
     """
     block, found = outcome.verdict.block, outcome.verdict.found
-    if block is Block.MIXED_CONTENT:
-        api = "XMLHttpRequest endpoint" if request.preflight else "resource"
-        values: dict[str, Any] = {"origin": request.origin, "url": found, "api": api}
-        return {
-            browser: WORDS[browser][block.name].format(**values)
-            for browser in ("Chrome", "Firefox", "Safari")
-        }
     if block is None or block.name not in CHROME:
         return {}
+    xhr = "XMLHttpRequest" if request.preflight else ""  # only it watches an upload
+    values: dict[str, Any] = {"origin": request.origin, "url": found, "found": found}
+    if block is Block.MIXED_CONTENT:
+        values["api"] = f"{xhr} endpoint" if xhr else "resource"
+        return {browser: WORDS[browser][block.name].format(**values) for browser in BROWSERS}
     last = outcome.exchanges[-1]
-    values = {
-        "origin": request.origin,
-        "url": last.url,
-        "status": last.response.status,
-        "found": found,
-        "value": malformed_item(last.response.get(found.lower())),
-    }
-    watched = request.preflight  # which only XMLHttpRequest can
+    malformed = (
+        one for one in list_items(last.response.get(found.lower())) if not TOKEN.match(one)
+    )
+    values |= {"url": last.url, "status": last.response.status, "value": next(malformed, "")}
+    redirected = f" (redirected from '{url}')" if last.url != url else ""
+    as_written = {name.lower(): name for name, _ in request.headers}.get(found, found)
     return {
-        "Chrome": in_chrome(outcome, url, "XMLHttpRequest" if watched else "fetch", values),
-        "Firefox": in_firefox(outcome, values),
-        "Safari": in_safari(outcome, request, "XMLHttpRequest" if watched else "Fetch API", values),
+        "Chrome": in_chrome(
+            block, outcome, values | {"api": xhr or "fetch", "redirected": redirected}
+        ),
+        "Firefox": in_firefox(block, outcome, values),
+        "Safari": in_safari(
+            block, outcome, values | {"api": xhr or "Fetch API", "found": as_written}
+        ),
     }
 
 
-def in_chrome(outcome: Outcome, url: str, api: str, values: dict[str, Any]) -> str:
-    block, found = cast(Block, outcome.verdict.block), outcome.verdict.found
+def in_chrome(block: Block, outcome: Outcome, values: dict[str, Any]) -> str:
     cause = CHROME[block.name]
     if block is Block.OTHER_ALLOW_ORIGIN:
-        cause = cause[not is_like_a_url(found)]
+        is_like_a_url = re.match(r"null\Z|[A-Za-z][A-Za-z0-9+.-]*:.", values["found"])
+        cause = cause[is_like_a_url is None]
     if outcome.verdict.during_preflight and block not in ONLY_PREFLIGHTS:
         cause = CHROME["preflight"].replace("{cause}", cause)
-    redirected = f" (redirected from '{url}')" if values["url"] != url else ""
-    return in_frame(CHROME, cause, {**values, "api": api, "redirected": redirected})
+    return framed("Chrome", cause, values)
 
 
-def is_like_a_url(value: str) -> bool:
-    return value == "null" or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:.", value) is not None
-
-
-def in_firefox(outcome: Outcome, values: dict[str, Any]) -> str:
-    block = cast(Block, outcome.verdict.block)
+def in_firefox(block: Block, outcome: Outcome, values: dict[str, Any]) -> str:
     names = [name.lower() for name, _ in outcome.response.headers]
     if block is Block.SEVERAL_ALLOW_ORIGINS and names.count("access-control-allow-origin") == 1:
         block = Block.OTHER_ALLOW_ORIGIN
-    sentence = in_frame(FIREFOX, FIREFOX[block.name], values)
     if block is Block.WILDCARD_WITH_CREDENTIALS:
-        return sentence.replace(values["url"], f"‘{values['url']}’")
+        values = {**values, "url": f"‘{values['url']}’"}
+    sentence = framed("Firefox", WORDS["Firefox"][block.name], values)
     has_status = block in (Block.NO_ALLOW_ORIGIN, Block.PREFLIGHT_STATUS)
     return f"{sentence} Status code: {values['status']}." if has_status else sentence
 
 
-def in_safari(outcome: Outcome, request: PageRequest, api: str, values: dict[str, Any]) -> str:
-    block, found = cast(Block, outcome.verdict.block), outcome.verdict.found
-    is_list = block is Block.SEVERAL_ALLOW_ORIGINS and "," in found
-    if outcome.verdict.during_preflight and not 200 <= outcome.response.status <= 299:
+def in_safari(block: Block, outcome: Outcome, values: dict[str, Any]) -> str:
+    is_list = "," in outcome.verdict.found
+    if outcome.verdict.during_preflight and not 200 <= values["status"] <= 299:
         block = Block.PREFLIGHT_STATUS  # it looks at the status first
-    elif block in (Block.OTHER_ALLOW_ORIGIN, Block.SEVERAL_ALLOW_ORIGINS) and not is_list:
+    elif block is Block.OTHER_ALLOW_ORIGIN or block is Block.SEVERAL_ALLOW_ORIGINS and not is_list:
         block = Block.NO_ALLOW_ORIGIN
-    elif block is Block.HEADER:
-        as_written = {name.lower(): name for name, _ in request.headers}
-        values = {**values, "found": as_written[found]}
-    return in_frame(SAFARI, SAFARI[block.name], {**values, "api": api})
+    return framed("Safari", WORDS["Safari"][block.name], values)
 
 
-def in_frame(words: Mapping[str, Any], cause: str, values: Mapping[str, Any]) -> str:
-    sentence: str = words["frame"].format(**values, cause=cause.format(**values))
-    return sentence
-
-
-def malformed_item(value: str | None) -> str:
-    return next((item for item in list_items(value) if not TOKEN.match(item)), "")
+def framed(browser: str, cause: str, values: dict[str, Any]) -> str:
+    sentence: str = WORDS[browser]["frame"].replace("{cause}", cause)
+    return sentence.format(**values)
 
 
 @dataclass(frozen=True)
@@ -128,87 +115,66 @@ class Said:
 FIELDS = {
     "api": r"(?P<api>[\w ]{1,30}?)",
     "found": r"(?P<found>[^']*?)",
-    "origin": r"(?P<origin>\S+?)",
-    "page": r"(?P<origin>\w+://[^\s/']+)/\S*?",
+    "origin": r"(?P<origin>null|[\w+.-]+://[^\s/']*)(?:/\S*?)?",
     "redirected": r"(?: \(redirected from '(?P<first>\S+?)'\))?",
-    "status": r"\d+",
-    "url": r"'?(?P<url>\S+?)'?",
+    "url": r"['\"]?(?P<url>\S+?)['\"]?\.?(?=\s|\Z)",
     "value": r".*?",
 }
-QUOTES = str.maketrans("‘’“”", "''\"\"")
 
 
 def plain(text: str) -> str:
-    return re.sub(r"«\s*|\s*»", "'", text.translate(QUOTES))
+    """Return a text with one kind of quotes, whatever the language."""
+    return re.sub(r"«\s*|\s*»|[‘’]", "'", re.sub("[“”]", '"', text))
 
 
 def to_pattern(sentence: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", plain(sentence).replace("{origin}/", "{page}"))
-    return re.compile(
-        "".join(FIELDS[part] if at % 2 else re.escape(part) for at, part in enumerate(parts))
-    )
+    sentence = re.sub(r"['\"]?\{url\}['\"]?\.?", "{url}", plain(sentence))
+    escaped = re.escape(sentence.replace("{origin}/", "{origin}"))
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", lambda field: FIELDS[field[1]], escaped))
 
 
-def all_words() -> Iterator[tuple[str, str, str]]:
-    """Yield each sentence with the browser that says it and the name that it has in the table."""
-    for section, words in WORDS.items():
-        browser = section if section in ("Chrome", "Safari") else "Firefox"
-        for name, sentences in words.items():
-            for sentence in [sentences] if isinstance(sentences, str) else sentences:
-                yield browser, name, sentence
+# What of a sentence names the URL, and what names the cause. Other versions end in other words.
+FRAMES: list[tuple[str, re.Pattern[str]]] = []
+CAUSES: list[tuple[Block, re.Pattern[str]]] = []
+NO_RESPONSE: list[re.Pattern[str]] = []
+for section, words in WORDS.items():
+    for name, texts in words.items():
+        for text in [texts] if isinstance(texts, str) else texts:
+            if "{url}" in text:
+                (line, *_) = (line for line in text.split("\n") if "{url}" in line)
+                around = re.split(r"\{cause\}|(?<=This) ", line)[0]
+                FRAMES.append((section if section in BROWSERS else "Firefox", to_pattern(around)))
+            if name in Block.__members__:
+                head = re.split(" Have the server| Status code|{url}", text)[0]
+                CAUSES.append((Block[name], to_pattern(head)))
+            if name == "NO_RESPONSE":
+                NO_RESPONSE.append(to_pattern(text))
 
-
-def around(sentence: str) -> str:
-    """Return what of a sentence names the URL, without the cause and what other versions say."""
-    (line, *_) = (line for line in sentence.split("\n") if "{url}" in line)
-    return re.split(r"\{cause\}| (?:content was|request has)", line)[0]
-
-
-FRAMES = [
-    (browser, to_pattern(around(sentence)))
-    for browser, name, sentence in all_words()
-    if name in ("frame", "MIXED_CONTENT", "WEBSOCKET")
-]
-CAUSES = [
-    # Other versions end in other words, or in none.
-    (Block[name], to_pattern(re.split(" Have the server| Status code|{url}", sentence)[0]))
-    for _, name, sentence in all_words()
-    if name in Block.__members__
-]
-# What Firefox says where no response came, and after a preflight that failed.
-NO_RESPONSE = [to_pattern(sentence) for _, name, sentence in all_words() if name == "NO_RESPONSE"]
 # Chrome and Firefox print each request that failed, too.
 REQUEST = re.compile(
     r"\b(?:XHR ?)?(?!XHR)(?P<method>[A-Z]+) ?(?P<url>https?://\S+?) (?:net::ERR_FAILED|CORS [A-Z])"
 )
-ANY_URL = re.compile(r"(?P<url>https?://[^\s'\"()<>]*[\w/])")
+ANY_URL = re.compile(r"(?P<url>https?://[^\s'\"()<>]*[\w/])|\Z")
 # What Chrome calls that which it loads by GET.
 LOADED = ("audio", "CSS stylesheet", "font", "image", "manifest", "script", "text track", "video")
 
 
 def read(text: str) -> list[Said]:
     """Return what a pasted text says of each request that was blocked, in its order."""
-    text = re.sub(r"^> ", "", plain(text), flags=re.MULTILINE)  # as e-mail quotes it
-    text = " ".join(text.split())
-    frames = [(match, name) for name, frame in FRAMES for match in frame.finditer(text)]
-    tried = [
-        (match, "Firefox" if "CORS" in match[0] else "Chrome") for match in REQUEST.finditer(text)
-    ]
-    by_place = {match.start(): (match, name) for match, name in frames or tried}
-    marks = [by_place[place] for place in sorted(by_place)]
-    if not marks:
-        url = ANY_URL.search(text)
-        said = said_in(text, url.groupdict() if url else {}, None, [])
-        return [said] if said.block or (url and "CORS" in text) else []
-    starts = [*(match.start() for match, _ in marks), len(text)]
-    ends = [0, *(match.end() for match, _ in marks)]
+    text = " ".join(re.sub(r"^> ", "", plain(text), flags=re.MULTILINE).split())  # > of e-mails
     methods: dict[str, list[str]] = {}
-    for match, _ in tried:
-        methods.setdefault(match["url"], []).append(match["method"])
+    requests = [*REQUEST.finditer(text)]
+    for request in requests:
+        methods.setdefault(request["url"], []).append(request["method"])
+    marks = [(match, browser) for browser, frame in FRAMES for match in frame.finditer(text)]
+    marks = marks or [(one, "Firefox" if "CORS" in one[0] else "Chrome") for one in requests]
+    marks.sort(key=lambda mark: mark[0].start())
+    before = [0, *(match.end() for match, _ in marks)]
+    after = [*(match.start() for match, _ in marks[1:]), len(text)]
     found: list[Said] = []
-    for at, (match, browser) in enumerate(marks):
+    for (match, browser), start, end in zip(marks, before, after, strict=False):
         is_last = match[0].endswith("checks.")  # Safari names the URL after the cause
-        part = text[ends[at] : ends[at + 1]] if is_last else text[starts[at] : starts[at + 1]]
+        part = text[start : match.end()] if is_last else text[match.start() : end]
         named = match.groupdict()
         asked = methods.get(named.get("first") or named["url"]) or methods.get(named["url"], [])
         said = said_in(part, named, browser, asked, -1 if is_last else 0)
@@ -216,8 +182,11 @@ def read(text: str) -> list[Said]:
         if said.block is not None or not same:
             found.append(said)
             del asked[: len(asked) > 1]
-        elif any(pattern.search(part) for pattern in NO_RESPONSE):
+        elif any(pattern.search(part) for pattern in NO_RESPONSE):  # after a failed preflight
             found[same[-1]] = replace(found[same[-1]], preflight=True)
+    if not marks and (url := ANY_URL.search(text)):
+        said = said_in(text, url.groupdict(), None, [])
+        found = [said] if said.block or (said.url and "CORS" in text) else []
     return list(dict.fromkeys(found))
 
 
@@ -232,14 +201,14 @@ def said_in(
     causes = [(match, block) for block, cause in CAUSES for match in cause.finditer(part)]
     causes.sort(key=lambda one: one[0].start())
     cause, block = causes[which] if causes else (None, None)
-    found = cause.groupdict().get("found") if cause else None
-    origin = named.get("origin") or (cause and cause.groupdict().get("origin"))
-    method = "GET" if named.get("api") in LOADED else next(iter(asked), named.get("method"))
+    values = {**(cause.groupdict() if cause else {}), **named}
+    found = values.get("found")
+    method = "GET" if values.get("api") in LOADED else next(iter(asked), values.get("method"))
     is_preflight = method == "OPTIONS"  # whose page does not say what it asked for
     return Said(
-        url=named.get("first") or named.get("url"),
-        origin=origin,
-        method=found if block is Block.METHOD and found else None if is_preflight else method,
+        url=values.get("first") or values.get("url"),
+        origin=values.get("origin"),
+        method=(block is Block.METHOD and found) or (None if is_preflight else method),
         header=found if block is Block.HEADER else None,
         block=block,
         preflight=is_preflight

@@ -6,79 +6,80 @@ import re
 import shlex
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import click
+from click import option
 
-from .browser import (
-    BODILESS_METHODS,
-    DEFAULT_PORTS,
-    Block,
-    Headers,
-    PageRequest,
-    http_origin,
-    is_forbidden_header,
-    normalize_method,
-    preflight_headers,
-)
+from . import browser
+from .browser import Block, Headers, PageRequest
 from .consoles import Said, read
 from .explain import Explanation, as_text, explain, own_url, printable
 from .origins import read_item, read_origin, shown, to_punycode
-from .policies import policy_for
+from .policies import Policy, policy_for
 from .probe import public_base
 
 # What a browser adds to each request, and copies, but a page's code did not set.
-BROWSERS_OWN = re.compile(
-    r"(?:cache-control|if-modified-since|if-none-match|pragma|priority|user-agent)\Z", re.IGNORECASE
+BROWSERS_OWN = (
+    *("cache-control", "if-modified-since", "if-none-match", "pragma", "priority", "user-agent"),
 )
 
-CURL = re.compile(r"\s*(?:\$ )?curl(?:\.exe)?(?:\s|\Z)")
-FETCH = re.compile(r"\A\s*(?:await )?fetch\(")
-POWERSHELL = re.compile(r"\bInvoke-(?:WebRequest|RestMethod)\b")
-# Quotes of bash; of these, $'…' has escapes. And those of JavaScript and PowerShell.
+# Quotes of bash; of these, $'…' has escapes. And those of PowerShell.
 QUOTED = re.compile(r"""\\.|'[^']*'|"(?:[^"\\]|\\.)*"|\$'((?:[^\\']|\\.)*)'""", re.DOTALL)
-STRING = r'("(?:[^"\\]|\\.)*")'
 TEXT = r'"((?:[^"`]|`.)*)"'
 
+# Of curl's options with values, those that decide what a page would send, and usual others.
+CURLS_OPTIONS = (
+    *("--url", "-X --request", "-H --header", "-b --cookie", "-u --user"),
+    "-d --data --data-raw --data-ascii --data-binary --data-urlencode",
+    *("--json", "-F --form --form-string"),
+    "--origin",  # not curl's: it may be written last
+    *("-A", "-e", "-m", "-o", "-w", "-x", "-c", "-E"),
+)
+CURLS_FLAGS = ("-G --get", "-I --head", "-L", "-S", "-f", "-g", "-i", "-k", "-s", "-v")
 
-def find_copied(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return the arguments that are not the copied command's, and that as the words after `curl`.
 
-    The command is one argument, or all from `curl` on. Raises UsageError.
+def as_page(
+    url: str, method: str, headers: Mapping[str, str], body: str | None, has_cookies: bool
+) -> tuple[str, PageRequest]:
+    """Return the URL, and what a page asks for there; its origin is empty where nothing names it.
+
+    Of the headers, it has those that the page's code can have set.
     """
-    for at, argument in enumerate(arguments):
-        before, after = arguments[:at], arguments[at + 1 :]
-        if start := CURL.match(argument):
-            text = argument[start.end() :]
-            return ([*before, *after], split_words(text)) if text else (before, after)
-        for pattern, read_words in ((FETCH, fetch_words), (POWERSHELL, powershell_words)):
-            if pattern.search(argument):
-                return [*before, *after], read_words(argument)
-    return arguments, []
+    named = {name.lower(): value for name, value in headers.items()}
+    is_browsers = "sec-fetch-mode" in named or named.get("user-agent", "").startswith("Mozilla/")
+    sent = [
+        (name, value)
+        for name, value in headers.items()
+        if not browser.is_forbidden_header(name.lower())
+        and not (is_browsers and name.lower() in BROWSERS_OWN)
+    ]
+    if method == "OPTIONS" and "access-control-request-method" in named:  # a preflight
+        method = named["access-control-request-method"]
+        asked = named.get("access-control-request-headers", "")
+        sent += [(name, "") for name in re.findall(r"[^\s,]+", asked)]
+    credentials = has_cookies or "cookie" in named
+    return url, PageRequest(named.get("origin", ""), method, tuple(sent), credentials, body=body)
 
 
-def fetch_words(text: str) -> list[str]:
-    """Return what a browser copied as `fetch(URL, {…})`, in which all is JSON."""
+def read_fetch(text: str) -> tuple[str, PageRequest]:
+    """Read `fetch(URL, {…})`, in which a browser writes all as JSON."""
     try:
-        ((url, options),) = re.findall(
-            rf"fetch\(\s*{STRING}\s*(?:,\s*(\{{.*\}})\s*)?\)", text, re.DOTALL
-        )
-        url, options = json.loads(url), json.loads(options or "{}")
+        url, options = [*json.loads(f"[{text[text.index('(') + 1 : text.rindex(')')]}]"), {}][:2]
     except ValueError:
         raise click.UsageError("copy the whole fetch, as the browser does") from None
-    headers = {"Sec-Fetch-Mode": "cors", **options.get("headers", {})}
-    if referrer := options.get("referrer"):
-        headers.setdefault("Origin", "{0.scheme}://{0.netloc}".format(urlsplit(referrer)))
-    cookie = ["-b", ""] if options.get("credentials") == "include" else []
-    return to_words(url, options.get("method"), headers, options.get("body"), cookie)
+    headers = {"Sec-Fetch-Mode": "cors", "Origin": options.get("referrer", "")}
+    headers |= options.get("headers", {})
+    method, has_cookies = options.get("method", "GET"), options.get("credentials") == "include"
+    return as_page(url, method, headers, options.get("body"), has_cookies)
 
 
-def powershell_words(text: str) -> list[str]:
-    """Return what a browser copied as PowerShell: its strings escape with a backtick."""
+def read_powershell(text: str) -> tuple[str, PageRequest]:
+    """Read `Invoke-WebRequest`, in whose strings a backtick escapes."""
 
     def plain(quoted: str) -> str:
         quoted = re.sub(r"\$\(\[char\](\d+)\)", lambda code: chr(int(code[1])), quoted)
@@ -89,36 +90,12 @@ def powershell_words(text: str) -> list[str]:
     if "Uri" not in named:
         raise click.UsageError("copy the whole command: its -Uri is not here")
     headers = {"Sec-Fetch-Mode": "cors"}
-    headers |= {
-        plain(name): plain(value) for name, value in re.findall(rf"{TEXT}\s*=\s*{TEXT}", text)
-    }
+    for name, value in re.findall(rf"{TEXT}\s*=\s*{TEXT}", text):
+        headers[plain(name)] = plain(value)
     if "ContentType" in named:
         headers["Content-Type"] = named["ContentType"]
-    cookie = ["-b", ""] if "Cookies.Add" in text else []
-    return to_words(named["Uri"], named.get("Method"), headers, named.get("Body"), cookie)
-
-
-def to_words(
-    url: str, method: str | None, headers: dict[str, str], body: str | None, others: list[str]
-) -> list[str]:
-    lines = [f"-H{name}: {value}" for name, value in headers.items()]
-    asked = [f"-X{method}"] if method else []
-    return [*asked, *lines, *([f"-d{body}"] if body else []), *others, "--url", url]
-
-
-def split_words(text: str) -> list[str]:
-    """Split what is after `curl` as a shell does, or cmd.exe if it is quoted for that."""
-    if re.match(r"""[^"']*\^["']""", text):
-        # A line that ends with ^ goes on; an empty one after it is a line break in the text.
-        text = re.sub(r"\^\r?\n(\r?\n)?", lambda end: "\n" if end[1] else " ", text)
-        text = re.sub(r"\^(.)", r"\1", text)
-    try:
-        words = shlex.split(QUOTED.sub(unescape, re.sub(r"[\\^]\r?\n", " ", text)))
-    except ValueError as error:
-        raise click.UsageError(f"copy the whole curl command: {error}") from None
-    if "curl" in words or "curl.exe" in words:
-        raise click.UsageError("copy one request as cURL: this text has several curl commands")
-    return words
+    method, has_cookies = named.get("Method", "GET"), "Cookies.Add" in text
+    return as_page(named["Uri"], method, headers, named.get("Body"), has_cookies)
 
 
 def unescape(quoted: re.Match[str]) -> str:
@@ -130,75 +107,66 @@ def unescape(quoted: re.Match[str]) -> str:
     return shlex.quote(text.encode("utf-16", errors="surrogatepass").decode("utf-16"))
 
 
-def read_curl(words: list[str]) -> tuple[list[str], str, str | None, str]:
-    """Return the `page_options` for a curl command, its URL, its Origin if any, and its method."""
-    given, _ = Parser().parse_known_args(words)
+def read_curl(text: str) -> tuple[str, PageRequest]:
+    """Read a command of curl as a shell does, or cmd.exe if it is quoted for that."""
+    if re.match(r"""[^"']*\^["']""", text):
+        # A line that ends with ^ goes on; an empty one after it is a line break in the text.
+        text = re.sub(r"\^\r?\n(\r?\n)?", lambda end: "\n" if end[1] else " ", text)
+        text = re.sub(r"\^(.)", r"\1", text)
+    try:
+        words = shlex.split(QUOTED.sub(unescape, re.sub(r"[\\^]\r?\n", " ", text)))
+    except ValueError as error:
+        raise click.UsageError(f"copy the whole curl command: {error}") from None
+    curl, *words = [word for word in words if word != "$"]
+    if curl in words:
+        raise click.UsageError("copy one request as cURL: this text has several curl commands")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("words", nargs="*")
+    for names in CURLS_OPTIONS:
+        parser.add_argument(*names.split(), action="append", default=[])
+    for names in CURLS_FLAGS:
+        parser.add_argument(*names.split(), action="store_true")
+    try:
+        given, _ = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise click.UsageError(f"correct the curl command: {error}") from None
     # The value of an option that is not known here is among the words, too.
-    patterns = ("https?://", r".*[/.]|localhost\b")
-    found = (word for pattern in patterns for word in given.words if re.match(pattern, word))
-    url = given.url or next(found, None)
-    if url is None:
+    likely = [word for word in given.words if re.match(r".*[/.]|localhost\b", word)]
+    likely.sort(key=lambda word: not re.match("https?://", word))
+    if not (urls := [*given.url, *likely]):
         raise click.UsageError("add the URL to the curl command")
-    lines = [line.partition(":") for line in given.headers]
-    headers = [(name.strip(), value.strip()) for name, _, value in lines]
-    names = {name.lower(): value for name, value in headers}
-    content_type = "multipart/form-data" if given.form else ""
-    if given.data and not given.as_query:
-        content_type = "application/x-www-form-urlencoded"
-    if given.json is not None:
-        content_type = "application/json"
-        given.data.append(given.json)
-    if content_type and "content-type" not in names:
-        headers.append(("Content-Type", content_type))
-    if given.user is not None:
-        headers.append(("Authorization", f"Basic {b64encode(given.user.encode()).decode()}"))
-    body = "&".join(given.data) if given.data else None
-    if given.as_query and body is not None:
+    url = urls[0] if "://" in urls[0] else f"http://{urls[0]}"
+    lines = [line.partition(":") for line in given.header]
+    headers = {name.strip(): value.strip() for name, _, value in lines}
+    data = [*given.data, *given.json]
+    body = "&".join(data) if data else None
+    if given.get and body is not None:
         url, body = f"{url}{'&' if '?' in url else '?'}{body}", None
-    posts = body is not None or given.form is not None
-    method = given.method or ("HEAD" if given.head else "POST" if posts else "GET")
-    is_browsers = "sec-fetch-mode" in names or names.get("user-agent", "").startswith("Mozilla/")
-    headers = [
-        (name, value)
-        for name, value in headers
-        if not is_forbidden_header(name.lower()) and not (is_browsers and BROWSERS_OWN.match(name))
-    ]
-    if method == "OPTIONS" and "access-control-request-method" in names:  # a preflight
-        method = names["access-control-request-method"]
-        asked = names.get("access-control-request-headers", "").split(",")
-        headers += [(name.strip(), "") for name in asked if name.strip()]
-    page = [f"--header={name}: {value}" for name, value in headers]
-    if body is not None:
-        page.append(f"--data={body}")
-    if given.cookie is not None or "cookie" in names:
-        page.append("--credentials")
-    url = url if "://" in url else f"http://{url}"
-    return page, url, given.origin or names.get("origin"), method
+    posts = body is not None or given.form
+    if posts and "content-type" not in {name.lower() for name in headers}:
+        encoding = "multipart/form-data" if given.form else "application/x-www-form-urlencoded"
+        headers["Content-Type"] = "application/json" if given.json else encoding
+    for user in given.user:
+        headers["Authorization"] = f"Basic {b64encode(user.encode()).decode()}"
+    for origin in given.origin:
+        headers["Origin"] = origin
+    usual = "HEAD" if given.head else "POST" if posts else "GET"
+    return as_page(url, [usual, *given.request][-1], headers, body, bool(given.cookie))
 
 
-class Parser(argparse.ArgumentParser):
-    """Knows those of curl's options that decide what a page would send, and their values."""
+FORMS: dict[re.Pattern[str], Callable[[str], tuple[str, PageRequest]]] = {
+    re.compile(r"\A\s*(?:\$ )?curl(?:\.exe)?\s"): read_curl,
+    re.compile(r"\A\s*(?:await )?fetch\("): read_fetch,
+    re.compile(r"\bInvoke-(?:WebRequest|RestMethod)\b"): read_powershell,
+}
 
-    def __init__(self) -> None:
-        super().__init__(add_help=False, allow_abbrev=False)
-        self.add_argument("words", nargs="*")
-        self.add_argument("--url")
-        self.add_argument("-X", "--request", dest="method")
-        self.add_argument("-H", "--header", dest="headers", action="append", default=[])
-        data = ("--data", "--data-raw", "--data-ascii", "--data-binary", "--data-urlencode")
-        self.add_argument("-d", *data, dest="data", action="append", default=[])
-        self.add_argument("--json")
-        self.add_argument("-F", "--form", "--form-string", action="append")
-        self.add_argument("--origin")  # not curl's: it may be written last
-        self.add_argument("-G", "--get", dest="as_query", action="store_true")
-        self.add_argument("-I", "--head", action="store_true")
-        self.add_argument("-b", "--cookie")
-        self.add_argument("-u", "--user")
-        self.add_argument(*(f"-{one}" for one in "AemowxcE"), dest="ignored")
-        self.add_argument(*(f"-{one}" for one in "LSfgiksv"), dest="ignored", action="store_true")
 
-    def error(self, message: str) -> NoReturn:
-        raise click.UsageError(f"correct the curl command: {message}")
+def accepted(found: tuple[str, str | None]) -> str:
+    """Return what was read by the table of rules. Raises BadParameter if it has a problem."""
+    text, problem = found
+    if problem is not None:
+        raise click.BadParameter(problem)
+    return text
 
 
 def write(instead: str, item: str, reason: str) -> click.BadParameter:
@@ -207,13 +175,7 @@ def write(instead: str, item: str, reason: str) -> click.BadParameter:
 
 def page_origin(text: str) -> str:
     """The origin of a page, `null` included."""
-    return text if text == "null" else one_origin(text)
-
-
-def one_origin(text: str) -> str:
-    origin, problem = read_origin(text)
-    if problem is not None:
-        raise click.BadParameter(problem)
+    origin = "null" if text == "null" else accepted(read_origin(text))
     if "*" in origin:
         raise write("one origin such as https://app.example.com", text, "it stands for several")
     return origin
@@ -221,18 +183,14 @@ def one_origin(text: str) -> str:
 
 def page_method(text: str) -> str:
     """A method as the page writes it, because browsers do not upper-case every method."""
-    method, problem = read_item("method", text)
-    if problem is not None:
-        raise click.BadParameter(problem)
+    method = accepted(read_item("method", text))
     return text if text.upper() == method else method
 
 
 def page_header(text: str) -> tuple[str, str]:
     """A header that a page may set: `Name: value`, or its name alone."""
     start, _, value = text.partition(":")
-    name, problem = read_item("allowed header", start)
-    if problem is not None:
-        raise click.BadParameter(problem)
+    name = accepted(read_item("allowed header", start))
     if name == "*":
         raise write("a name such as X-Request-ID", start, "it stands for every header")
     if not re.match(r"[\t\x20-\x7e\x80-\xff]*\Z", value):
@@ -266,7 +224,7 @@ def api_url(text: str) -> str:
     example = "a URL such as https://api.example.com/api/echo"
     if "://" not in text and (bare := text.lstrip("/")):
         raise write(f"https://{bare}", text, "a URL has a scheme")
-    if parts.scheme not in DEFAULT_PORTS:
+    if parts.scheme not in browser.DEFAULT_PORTS:
         raise write(example, text, "the scheme must be http or https")
     if not host or port == 0:
         raise write(example, text, "it names no host to call")
@@ -289,57 +247,34 @@ def percent_encoded(text: str) -> str:
 
 def check_other_origin(url: str, origin: str) -> None:
     """Refuse a page on the API's own origin, since browsers check nothing there."""
-    if http_origin(url) == http_origin(origin):
+    if browser.http_origin(url) == browser.http_origin(origin):
+        reason = "the API is there, and browsers check nothing within one origin"
         raise click.BadParameter(
-            f"write the origin of the page, not {origin}: the API is there, and browsers check"
-            " nothing within one origin",
-            param_hint="'ORIGIN'",
+            f"write the origin of the page, not {origin}: {reason}", param_hint="'ORIGIN'"
         )
 
 
-def options(*found: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return what adds several options to a command."""
-    return lambda command: reduce(lambda added, option: option(added), found, command)
+def page_options(many: bool = False) -> Callable[[Any], Any]:
+    """Return what adds the options for a page's request to a command; with `many`, for several.
 
-
-# What a page sends: `page_request` takes the values.
-page_options = options(
-    click.option(
-        "--credentials", is_flag=True, help="Send credentials, as credentials: 'include' does."
-    ),
-    click.option("--data", "body", metavar="BODY", help="The body that the page sends."),
-    click.option(
-        "--content-type",
-        metavar="TYPE",
-        type=media_type,
-        help="Content-Type of the body, e.g. application/json.",
-    ),
-    click.option(
-        "--header",
-        "headers",
-        metavar="'NAME: VALUE'",
-        multiple=True,
-        type=page_header,
-        help="A header that the page sets; its name suffices. Can be repeated.",
-    ),
-)
-# What names a page's request: `answers` takes the values.
-request_options = options(
-    page_options,
-    click.option(
-        "--method",
-        metavar="METHOD",
-        type=page_method,
-        help="The method, if TEXT does not name it.",
-    ),
-    click.option(
-        "--origin",
-        metavar="ORIGIN",
-        type=page_origin,
-        help="The page's origin, if TEXT does not name it.",
-    ),
-    click.argument("words", nargs=-1, metavar="[ORIGIN METHOD PATH | TEXT]"),
-)
+    `page_request` takes the values.
+    """
+    options = (
+        option("--credentials", is_flag=True, help="Send them, as credentials: 'include' does."),
+        option("--data", "body", metavar="BODY", help="The body that the page sends."),
+        option("--content-type", metavar="TYPE", type=media_type, help="Content-Type of the body."),
+        option(
+            "--header",
+            "headers",
+            metavar="'NAME: VALUE'",
+            multiple=True,
+            type=page_header,
+            help="A header that the page sets; its name suffices. Can be repeated.",
+        ),
+        option("--method", metavar="METHOD", type=page_method, multiple=many, help="Which to ask."),
+        option("--origin", metavar="ORIGIN", type=page_origin, multiple=many, help="Of the page."),
+    )
+    return lambda command: reduce(lambda added, add: add(added), options, command)
 
 
 def page_request(
@@ -351,37 +286,42 @@ def page_request(
     credentials: bool,
 ) -> PageRequest:
     """Return the request that a page makes by these values of `page_options`."""
-    if body is not None and normalize_method(method) in BODILESS_METHODS:
-        raise click.BadParameter(
-            f"remove it: no page can send a body with {normalize_method(method)}",
-            param_hint="'--data'",
-        )
-    if content_type is not None:
-        headers += (("Content-Type", content_type),)
-    elif body is not None and "content-type" not in {name.lower() for name, _ in headers}:
-        headers += (("Content-Type", "text/plain;charset=UTF-8"),)  # what browsers add
+    sent = browser.normalize_method(method)
+    if body is not None and sent in browser.BODILESS_METHODS:
+        problem = f"remove it: no page can send a body with {sent}"
+        raise click.BadParameter(problem, param_hint="'--data'")
+    if content_type is None and "content-type" not in {name.lower() for name, _ in headers}:
+        content_type = "text/plain;charset=UTF-8" if body is not None else None  # what browsers add
+    headers += (("Content-Type", content_type),) if content_type is not None else ()
     return PageRequest(origin, method, headers, credentials, body=body)
 
 
 class TakesCurl(click.Command):
     """A command that also takes what a browser copies: `… curl URL -H …`, fetch or PowerShell.
 
-    The copied command can be one argument as well. Options of this command that are beside it win.
+    The copied command is one argument, or all from `curl` on. Options beside it win.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        others, words = find_copied(args)
-        if words:
-            args = [*self.from_curl(*read_curl(words)), *others]
+        start = next((at for at, word in enumerate(args) if word in ("curl", "curl.exe")), None)
+        if start is not None:
+            args = [*args[:start], shlex.join(args[start:])]
+        forms = ((at, form) for at, word in enumerate(args) for form in FORMS if form.search(word))
+        if found := next(forms, None):
+            at, form = found
+            url, page = FORMS[form](args[at])
+            named = [f"--header={name}: {value}" for name, value in page.headers]
+            named += ["--credentials"] if page.credentials else []
+            named += [] if page.body is None else [f"--data={page.body}"]
+            args = [*named, *self.words(url, page), *args[:at], *args[at + 1 :]]
         return super().parse_args(ctx, args)
 
-    def from_curl(self, page: list[str], url: str, origin: str | None, method: str) -> list[str]:
-        """Return this command's own arguments for what a copied command names."""
-        if origin is None:
-            raise click.UsageError(
-                "add -H 'Origin: https://app.example.com', the origin of the page"
-            )
-        return [*page, url, origin, method]
+    def words(self, url: str, page: PageRequest) -> list[str]:
+        """Return how this command is told where a request goes, and whose it is."""
+        if not page.origin:
+            example = "-H 'Origin: https://app.example.com'"
+            raise click.UsageError(f"add {example}, the origin of the page")
+        return [url, page.origin, page.method]
 
 
 class TakesTexts(TakesCurl):
@@ -393,13 +333,13 @@ class TakesTexts(TakesCurl):
             return rest
         if sys.stdin.isatty():
             click.echo("Paste the browser's error, then press Enter and Ctrl+D:", err=True)
-        options = [argument for argument in args if argument != "-"]
         ctx.params.clear()
+        options = [word for word in args if word != "-"]
         return super().parse_args(ctx, [*options, "--", sys.stdin.read()])
 
-    def from_curl(self, page: list[str], url: str, origin: str | None, method: str) -> list[str]:
-        named = [] if origin is None else [f"--origin={origin}"]
-        return [*page, *named, f"--method={method}", url]
+    def words(self, url: str, page: PageRequest) -> list[str]:
+        origin = [f"--origin={page.origin}"] if page.origin else []
+        return [*origin, f"--method={page.method}", url]
 
 
 # What a page may ask for by each of them is tried where a text names no method.
@@ -436,48 +376,74 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """What is known of a page's request: None is what nothing names.
+    """A page's request, whose origin or method is empty where nothing names it.
 
-    `page` has the other arguments of `page_request`, and `notes` the lines before the answer.
+    `said` is what the browser said of it, and `notes` are the lines before the answer.
     """
 
     app: Any
     url: str
-    origin: str | None
-    method: str | None
+    page: PageRequest
     said: Said | None
-    page: dict[str, Any]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
 
     @property
     def stranger(self) -> str:
         return f"{urlsplit(self.url).scheme}://{STRANGER}"
 
     def explain(self, origin: str, method: str, send: bool = False) -> Explanation:
-        request = page_request(origin, method, **self.page)
-        if self.said and self.said.preflight and preflight_headers(request) is None:
+        request = replace(self.page, origin=origin, method=method)
+        if self.said and self.said.preflight and browser.preflight_headers(request) is None:
             request = replace(request, preflight=True)
         return explain(self.app, self.url, request, self.said, send)
+
+    def tries(self) -> list[Explanation]:
+        """Explain it for each method and for likely pages, where nothing names them.
+
+        The last page is a stranger, if a browser blocked one or no other is known.
+        """
+        usual = METHODS if self.page.body is None else METHODS[1:]  # a GET has none
+        methods = (self.page.method,) if self.page.method else usual
+        if self.page.origin:
+            return [self.explain(self.page.origin, method) for method in methods]
+        strangers = [self.explain(self.stranger, method) for method in methods]
+        sent = strangers[0].outcome.exchanges
+        named = [one.response.get("access-control-allow-origin") or "" for one in sent]
+        if policy := policy_for(self.app, self.url):
+            named = [one.replace(":*", ":3000").replace("*", "app") for one in policy.origins]
+        own = browser.http_origin(self.url)
+        pages = [one for one in named if read_origin(one) == (one, None)]
+        pages = [one for one in pages if browser.http_origin(one) != own][:3]
+        tried = [self.explain(page, method) for page in pages for method in methods]
+        return tried + strangers if self.said or not tried else tried
+
+    def reasons(self, one: Explanation) -> list[str]:
+        """Return why it is blocked, without the origin and method if nothing names them."""
+        found = list(one.advice.reasons) if one.advice else ["the page may read the response"]
+        if not self.page.origin:
+            found = [text.replace(one.request.origin, "the page's origin") for text in found]
+        if not self.page.method:
+            method = rf"(^|without ){one.request.method}\b"
+            found = [re.sub(method, r"\1the method", text) for text in found]
+        return found
 
 
 def answers(app: Any, *, words: tuple[str, ...], send: bool, **given: Any) -> list[Answer]:
     """Return what is to be said of a request, or of each request in a text that was pasted.
 
-    `given` has the other values of `request_options`. What nothing names is tried, by requests
-    that change nothing; where the answers differ, a terminal is asked. Raises UsageError.
+    `given` has the values of `page_options`. What nothing names is tried, by requests that change
+    nothing; where the answers differ, a terminal is asked. Raises UsageError.
     """
-    if len(words) == 2:
-        raise click.MissingParameter(param_type="argument", param_hint="'PATH'")
-    if len(words) > 3:
-        raise click.UsageError("put the browser's error in quotes")
+    if len(words) not in (1, 3):
+        raise click.UsageError("write ORIGIN METHOD PATH, or put the browser's error in quotes")
     if len(words) == 3:
         given["origin"] = read_as(page_origin, "ORIGIN", words[0])
         given["method"] = read_as(page_method, "METHOD", words[1])
     text = words[-1]
     if len(words) == 3 or re.match(r"/|(?:https?|wss?)://\S+\Z", text):
-        asked = [question(app, text, None, **given)]
+        asked = [question(app, text, None, given)]
     elif said := read(text):
-        asked = [question(app, one.url, one, **given) for one in said]
+        asked = [question(app, one.url, one, given) for one in said]
     elif "ERR_CONNECTION_REFUSED" in text:
         raise click.UsageError("start the API, or correct the URL: the browser found nothing there")
     else:
@@ -488,97 +454,81 @@ def answers(app: Any, *, words: tuple[str, ...], send: bool, **given: Any) -> li
     return [answer for one in asked for answer in answers_to(one, send)]
 
 
-def question(
-    app: Any,
-    target: str | None,
-    said: Said | None,
-    *,
-    origin: str | None,
-    method: str | None,
-    headers: Headers,
-    credentials: bool,
-    **sent: str | None,
-) -> Question:
-    """Return what is known of a request to a target. `sent` is the body and its type."""
+def question(app: Any, target: str | None, said: Said | None, given: dict[str, Any]) -> Question:
+    """Return what is known of a request to a target."""
     if target is None:
         raise click.UsageError("copy the line that has it: the text names no URL")
     if target.startswith("file:"):
-        raise click.UsageError(
-            "serve the page over http, as the frontend's development server does: browsers keep a"
-            " page that is a file from what it imports"
-        )
+        why = "browsers keep a page that is a file from what it imports"
+        raise click.UsageError(f"serve the page over http, as its development server does: {why}")
     notes = []
+    origin, method, headers = given["origin"], given["method"], given["headers"]
     if re.match("wss?:", target):
         notes.append(WEBSOCKET)
         target, method = f"http{target[2:]}", "GET"
     url = urljoin(own_url(app), read_as(path_or_url, "PATH", target))
     base = public_base(app, url) if hasattr(app, "url_map") else ""
-    if base and base != urlsplit(url).path.rstrip("/"):  # and not for want of any route
-        url = url.replace(base, "", 1)
+    own_path = urlsplit(url).path.removeprefix(base)
+    if base and own_path.strip("/"):  # else the app has no part of it
+        url = urlsplit(url)._replace(path=own_path).geturl()
         notes.append(f"Read as {url}: the app has this path, so a proxy strips {base}.")
     if said is None:
-        policy = policy_for(app, url)
-        if origin is None and policy and len(policy.origins) == 1 and "*" not in policy.origins[0]:
-            origin = policy.origins[0]
         method = method or "GET"  # as fetch(url) does
     else:
         origin, method = origin or said.origin, method or said.method
-        credentials = credentials or said.credentials
         if said.header and said.header.lower() not in {name.lower() for name, _ in headers}:
             headers += (page_header(said.header),)
         if said.browser is None and said.block is None:
-            notes.append(
-                "Only the URL was read: the language, or the wording, of the rest is not known."
-            )
+            unknown = "the language, or the wording, of the rest is not known"
+            notes.append(f"Only the URL was read: {unknown}.")
     if origin:
         origin = read_as(page_origin, "--origin", origin)
         check_other_origin(url, origin)
-    page = {"headers": headers, "credentials": credentials, **sent}
-    return Question(app, url, origin, method, said, page, tuple(notes))
+    named = {"origin": origin or "", "method": method or "", "headers": headers}
+    page = page_request(**(given | named))
+    page = replace(page, credentials=page.credentials or bool(said and said.credentials))
+    return Question(app, url, page, said, tuple(notes))
 
 
 def answers_to(asked: Question, send: bool) -> list[Answer]:
     """Return one answer for each cause, of what fits the browser's words."""
     if WEBSOCKET in asked.notes:
         return [to_websocket(asked)]
-    if asked.origin and asked.method:
-        return [to_known(asked, asked.explain(asked.origin, asked.method, send))]
-    bodiless = BODILESS_METHODS if asked.page["body"] is not None else ()
-    methods = [asked.method] if asked.method else [one for one in METHODS if one not in bodiless]
-    origins = [asked.origin] if asked.origin else [*likely_origins(asked), asked.stranger]
-    tried = [asked.explain(origin, method) for origin in origins for method in methods]
+    page = asked.page
+    if page.origin and page.method:
+        one = asked.explain(page.origin, page.method, send)
+        return [Answer(one, (*asked.notes, *as_text(one)), one.exit_code)]
+    tried = asked.tries()
     known = [one for one in tried if one.known] or tried
-    best = max(fit(one, asked.said) for one in known)
-    fitting = [one for one in known if fit(one, asked.said) == best]
-    if not best:
-        fitting = [one for one in known if one.allowed] or known
-    shared = set.intersection(*({*causes_of(one)} for one in fitting))
+    likely = [one for one in known if fits(one, asked.said)]
+    likely = likely or [one for one in known if one.allowed]
+    if not likely and page.origin:
+        likely = known
     groups: dict[str, list[Explanation]] = {}
-    for one in fitting:
-        causes = [cause for cause in causes_of(fitting[0]) if cause in shared] or causes_of(one)
-        groups.setdefault(causes[0], []).append(one)
-    is_of_others = not best and asked.origin is None and not fitting[0].allowed
-    differing = (
-        ["origin"]
-        if is_of_others
-        else [
-            name
-            for name in ("method", "origin")
-            if getattr(asked, name) is None
-            and len({frozenset(values(group, name)) for group in groups.values()}) > 1
-        ]
-    )
+    for one in sorted(likely, key=lambda one: len(asked.reasons(one))):
+        causes = asked.reasons(one)
+        cause = next((cause for cause in causes if cause in groups), causes[0])
+        groups.setdefault(cause, []).append(one)
+    differing = [
+        name
+        for name in ("method", "origin")
+        if not getattr(page, name)
+        and len({frozenset(values(group, name)) for group in groups.values()}) > 1
+    ]
+    if not likely:
+        differing = ["origin"]
     if differing and sys.stdin.isatty():
         name = differing[0]
         convert = {"method": page_method, "origin": page_origin}[name]
         named: Any = {name: click.prompt(f"The page's {name}", value_proc=convert, err=True)}
-        return answers_to(replace(asked, **named), send)
-    if is_of_others:
+        return answers_to(replace(asked, page=replace(page, **named)), send)
+    if not likely:
         text = "What the browser said does not happen to pages that are known here: add --origin."
-        return [Answer(fitting[0], (*asked.notes, text), 2)]
-    if len(fitting) == 1 and known == tried and asked.stranger != fitting[0].request.origin:
-        return [to_known(asked, fitting[0])]
-    found = [to_group(asked, cause, group, tried) for cause, group in groups.items()]
+        return [Answer(known[0], (*asked.notes, text), 2)]
+    one = likely[0]
+    if len(likely) == 1 and known == tried and asked.stranger != one.request.origin:
+        return [Answer(one, (*asked.notes, *as_text(one)), one.exit_code)]
+    found = [to_answer(asked, cause, group, tried) for cause, group in groups.items()]
     found[0] = replace(found[0], text=(*asked.notes, *found[0].text))
     if differing:
         hint = f"To know which it is, add {' and '.join(f'--{name}' for name in differing)}."
@@ -587,118 +537,85 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
     return found
 
 
-def to_known(asked: Question, one: Explanation) -> Answer:
-    return Answer(one, (*asked.notes, *as_text(one)), one.exit_code)
-
-
 def values(group: list[Explanation], name: str) -> tuple[str, ...]:
     """Return the methods or the origins of a group."""
     return tuple(dict.fromkeys(getattr(one.request, name) for one in group))
 
 
-def reasons(one: Explanation) -> tuple[str, ...]:
-    return one.advice.reasons if one.advice else ("the page may read the response",)
-
-
-def causes_of(one: Explanation) -> list[str]:
-    """Return the reasons as they are the same for each method and origin."""
-    method = rf"\b{one.request.method}\b"
-    return [re.sub(method, "M", text.replace(one.request.origin, "O")) for text in reasons(one)]
-
-
-def to_group(
+def to_answer(
     asked: Question, cause: str, group: list[Explanation], tried: list[Explanation]
 ) -> Answer:
-    """Return the answer for requests that have a cause in common, among all that were tried."""
-    one = min(group, key=lambda one: len(reasons(one)))
-    origins = () if asked.origin else values(group, "origin")
-    methods = () if asked.method else values(group, "method")
+    """Return the answer for requests that have a cause in common, among all that were tried.
+
+    The first has the fewest causes.
+    """
+    one, reasons = group[0], asked.reasons(group[0])
+    origins = () if asked.page.origin else values(group, "origin")
+    methods = () if asked.page.method else values(group, "method")
     others = [other for other in tried if other.request.origin in values(group, "origin")]
     which = f" for {in_words(methods)}" if methods else ""
-    if methods and all(other.known and cause in causes_of(other) for other in others):
+    if methods and all(other.known and cause in asked.reasons(other) for other in others):
         which = ", whatever the method"
     where = f" from {in_words(origins)}" if origins and asked.stranger not in origins else ""
-
-    texts = {}
-    for key, text in zip(causes_of(one), reasons(one), strict=True):
-        text = text.replace(asked.stranger, "the page's origin")
-        method = rf"(^|without ){one.request.method}\b"
-        texts[key] = re.sub(method, r"\1the method", text) if methods else text
     verdict = "Allowed" if one.allowed else "Refused" if one.outcome.allowed else "Blocked"
-    lines = [f"{verdict}{where}{which}: {texts.pop(cause)}"]
-    lines += [f"Also: {text}" for text in texts.values()]
-    shortest = [other for other in group if len(reasons(other)) == len(reasons(one))]
-    changes = {other.advice.changes for other in shortest if other.advice}
-    names_stranger = any(asked.stranger in change.text for found in changes for change in found)
-    if names_stranger:
+    lines = [f"{verdict}{where}{which}: {cause}"] if one.known else []
+    lines += [f"Also: {text}" for text in reasons if text != cause]
+    advices = [other.advice for other in group if other.advice]
+    changes = {advice.changes for advice in advices if len(advice.reasons) == len(reasons)}
+    if any(asked.stranger in change.text for found in changes for change in found):
         lines.append("To see what to change, add --origin.")
     else:
-        if len(changes) > 1:
-            lines.append(f"If it was {one.request.method} (for others, add --method):")
+        if methods and len(changes) > 1:
+            lines.append(f"If it was {methods[0]} (for others, add --method):")
         lines += map(str, one.advice.changes if one.advice else ())
     if one.allowed:
         lines += [f"Warning: {text.replace(asked.stranger, 'ORIGIN')}" for text in one.warnings]
     unknown = [other.request.method for other in others if not other.known]
     if unknown and not (asked.said and asked.said.preflight):
-        lines.append(
-            f"Not tried, since it may change data: {in_words(unknown)}. To try it, add"
-            f" --method {unknown[0]} --send."
-        )
+        to_try = f"To try it, add --method {unknown[0]} --send."
+        lines.append(f"Not tried, since it may change data: {in_words(unknown)}. {to_try}")
     return Answer(one, tuple(map(printable, lines)), one.exit_code, methods, origins)
 
 
-def in_words(items: Sequence[str]) -> str:
-    found = list(dict.fromkeys(items))
-    return " and ".join(filter(None, [", ".join(found[:-1]), found[-1]]))
+def in_words(items: Iterable[str]) -> str:
+    *found, last = dict.fromkeys(items)
+    return f"{', '.join(found)} and {last}" if found else last
 
 
 def to_websocket(asked: Question) -> Answer:
     """Return what the policy says of a page's WebSocket: browsers leave it to the server."""
-    one = asked.explain(asked.origin or asked.stranger, "GET")
-    policy = policy_for(asked.app, asked.url)
+    origin, policy = asked.page.origin, policy_for(asked.app, asked.url)
+    one = asked.explain(origin or asked.stranger, "GET")
+    why = one.advice.reasons[0] if one.advice else ""
+    changes = one.advice.changes if one.advice else ()
     if one.outcome.verdict.block is Block.MIXED_CONTENT:
-        text, code = f"Blocked: {reasons(one)[0].replace('call http', 'call ws')}", 1
-    elif policy is None or "cors_policy" not in asked.app.extensions:
+        text, code = f"Blocked: {why.replace('call http', 'call ws')}", 1
+    elif type(policy) is not Policy:
         text, code = "No CORS setting decides it here: see the server's log for its answer.", 2
-    elif asked.origin is None:
+    elif not origin:
         text, code = f"Pages on {in_words(policy.origins)} may connect. Add --origin.", 2
-    elif policy.allows(asked.origin):
-        text, code = f"{asked.origin} may connect: see the server's log for its answer.", 0
+    elif policy.allows(origin):
+        text, code = f"{origin} may connect: see the server's log for its answer.", 0
     else:
-        text, code = f"Refused: {reasons(one)[0]}", 1
-    changes = map(str, one.advice.changes) if one.advice and code == 1 else ()
-    return Answer(one, (*asked.notes, printable(text), *map(printable, changes)), code)
+        text, code = f"Refused: {why}", 1
+    lines = [text, *map(str, changes if code == 1 else ())]
+    return Answer(one, (*asked.notes, *map(printable, lines)), code)
 
 
-def likely_origins(asked: Question) -> list[str]:
-    """Return up to three origins that the app allows."""
-    policy = policy_for(asked.app, asked.url)
-    if policy is not None:
-        named = list(policy.origins)
-    else:
-        exchanges = asked.explain(asked.stranger, "GET").outcome.exchanges
-        named = [sent.response.get("access-control-allow-origin") or "" for sent in exchanges]
-    samples = [one.replace(":*", ":3000").replace("*", "app") for one in named]
-    own = http_origin(asked.url)
-    found = [one for one in samples if read_origin(one) == (one, None) and http_origin(one) != own]
-    return found[:3]
-
-
-def fit(one: Explanation, said: Said | None) -> int:
-    """Return how well an outcome fits what the browser said: 2, by its kind alone 1, or 0."""
+def fits(one: Explanation, said: Said | None) -> bool:
+    """Return whether an outcome is what the browser said, or what it may have been before."""
     verdict = one.outcome.verdict
     if said is None or said.block is Block.LOCAL_NETWORK:
-        return 2
+        return True
     if one.allowed or said.block is None:
-        return 0 if one.allowed else 2
-    if verdict.during_preflight is not said.preflight and (
-        said.preflight or said.browser == "Chrome"
-    ):
-        return 0
+        return not one.allowed
+    says_whether = said.preflight or said.browser == "Chrome"
+    if says_whether and verdict.during_preflight is not said.preflight:
+        return False
     foretold = [text for name, text in one.consoles.items() if said.browser in (name, None)]
-    if said.block in (verdict.block, *(found.block for text in foretold for found in read(text))):
-        return 2
-    return int(any({verdict.block, said.block} <= kind for kind in ALIKE))
+    blocks = {verdict.block, *(found.block for text in foretold for found in read(text))}
+    alike = next((kind for kind in ALIKE if said.block in kind), {said.block})
+    return bool(alike & blocks)
 
 
 def read_as(convert: Callable[[str], str], hint: str, text: str) -> str:

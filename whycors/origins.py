@@ -7,7 +7,7 @@ import difflib
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from publicsuffixlist import PublicSuffixList
 
-from .browser import Headers, Response, Send, http_origin, is_loopback_url
+from .browser import LOOPBACK_HOST, Headers, Response, Send, http_origin, is_loopback_url
 
 TABLE = Path(__file__).with_name("rules.tsv")
 
@@ -42,8 +42,8 @@ def read_item(kind: str, item: str) -> tuple[str, str | None]:
         if rule.verdict == "rewrite":
             text = match.expand(rule.replacement)
         elif rule.verdict == "instead":
-            advice, reason = shown(match.expand(rule.replacement)), match.expand(rule.reason)
-            return item, f"write {advice}, not {shown(item)}: {reason}"
+            advice = shown(match.expand(rule.replacement))
+            return item, write(advice, item, match.expand(rule.reason))
         elif rule.verdict == "remove":
             return item, f"remove {shown(item)}: {rule.reason}"
         else:
@@ -84,11 +84,11 @@ def to_punycode(host: str) -> str:
     )
 
 
-CONVERSIONS: dict[str, Callable[[str], str]] = {
-    "lower": str.lower,
-    "upper": str.upper,
-    "punycode": to_punycode,
-}
+CONVERSIONS = {"lower": str.lower, "upper": str.upper, "punycode": to_punycode}
+
+
+def write(advice: str, item: str, reason: str) -> str:
+    return f"write {advice}, not {shown(item)}: {reason}"
 
 
 def shown(text: str) -> str:
@@ -116,31 +116,32 @@ def read_origin(item: str) -> tuple[str, str | None]:
     if problem is not None or not origin.startswith(("http://", "https://")):
         return origin, problem
     scheme, host, port = split_origin(origin)
+    end = f":{port}" if port else ""
     if host.startswith("["):
         address = to_ipv6(host[1:-1])
         if address is None:
-            reason = "it is not an IPv6 address"
-            return item, f"write an address such as [::1], not {shown(item)}: {reason}"
-        return f"{scheme}://[{address}]{':' if port else ''}{port}", None
-    for label in host.split("."):
-        if label.startswith("xn--") and not is_punycode(label):
-            reason = f"{label} is not punycode"
-            return item, f"write the host in letters, not {shown(item)}: {reason}"
-    label, _, base = host.partition(".")
-    if label == "*" and is_public_suffix(base) or "*" in label and is_registry(base):
-        yours = f"{'*.' if is_registry(base) else ''}yours.{base}{':' if port else ''}{port}"
-        reason = f"anyone can get a name under {base}"
-        return item, f"write {scheme}://{yours}, not {shown(item)}: {reason}"
+            return item, write("an address such as [::1]", item, "it is not an IPv6 address")
+        return f"{scheme}://[{address}]{end}", None
+    label, *others = host.split(".")
+    for one in (label, *others):
+        if one.startswith("xn--") and not is_punycode(one):
+            return item, write("the host in letters", item, f"{one} is not punycode")
+    if "*" in label:
+        base = ".".join(others)
+        is_sold = is_shared(base, only_icann=True)
+        if is_sold or (label == "*" and is_shared(base)):
+            yours = f"{scheme}://{'*.' if is_sold else ''}yours.{base}{end}"
+            return item, write(yours, item, f"anyone can get a name under {base}")
     return origin, None
 
 
-def credentials_problem(origin: str) -> str | None:
-    """Return why an origin, valid by itself, may not use credentials."""
-    problem = read_item("origin with credentials", origin)[1]
-    label, _, base = split_origin(origin)[1].partition(".")
-    if problem is None and "*" in label and is_public_suffix(base):
+def credentials_problem(item: str, kind: str = "origin") -> str | None:
+    """Return why an item, valid by itself, may not be in a policy with credentials."""
+    problem = read_item(f"{kind} with credentials", item)[1]
+    label, _, base = split_origin(item)[1].partition(".")
+    if problem is None and "*" in label and is_shared(base):
         reason = f"with credentials, anyone with a name under {base} could act as the user"
-        return f"write a preview domain of your own, not {origin}: {reason}"
+        return write("a preview domain of your own", item, reason)
     return problem
 
 
@@ -153,12 +154,7 @@ def split_origin(origin: str) -> tuple[str, str, str]:
 
 def is_loopback(origin: str) -> bool:
     """Return whether a canonical origin is this machine's (Secure Contexts, section 3.1)."""
-    host = split_origin(origin)[1]
-    return (
-        host in ("localhost", "[::1]")
-        or host.endswith(".localhost")
-        or re.fullmatch(r"127(?:\.[0-9]{1,3}){3}", host) is not None
-    )
+    return LOOPBACK_HOST.match(split_origin(origin)[1].strip("[]")) is not None
 
 
 def to_ipv6(address: str) -> str | None:
@@ -167,10 +163,8 @@ def to_ipv6(address: str) -> str | None:
         parsed = ipaddress.IPv6Address(address)
     except ValueError:
         return None
-    if parsed.ipv4_mapped is not None:
-        high, low = divmod(int(parsed.ipv4_mapped), 0x10000)
-        return f"::ffff:{high:x}:{low:x}"
-    return str(parsed)
+    mapped = parsed.ipv4_mapped and divmod(int(parsed.ipv4_mapped), 0x10000)
+    return "::ffff:{:x}:{:x}".format(*mapped) if mapped else str(parsed)
 
 
 def is_punycode(label: str) -> bool:
@@ -186,30 +180,16 @@ def suffixes(accept_unknown: bool = False, only_icann: bool = False) -> PublicSu
     return PublicSuffixList(accept_unknown=accept_unknown, only_icann=only_icann)
 
 
-def is_public_suffix(host: str) -> bool:
-    """Return whether anyone can get a name right under a host."""
-    return bool(suffixes().is_public(host))
-
-
-def is_registry(host: str) -> bool:
-    """Return whether registrars sell names right under a host."""
-    return bool(suffixes(only_icann=True).is_public(host))
+def is_shared(host: str, only_icann: bool = False) -> bool:
+    """Return whether anyone can get a name right under a host, or buy one there (ICANN's)."""
+    return bool(suffixes(only_icann=only_icann).is_public(host))
 
 
 def matches_wildcard(wildcard: str, origin: str) -> bool:
     """Return whether an origin with wildcards stands for an origin."""
-    scheme, host, port = split_origin(wildcard)
-    ports = ANY_PORT if port == "*" else f":{port}" if port else ""
-    pattern = f"{NOT_TOO_LONG}{re.escape(scheme)}://{host_pattern(host)}{ports}"
-    return re.fullmatch(pattern, origin) is not None
-
-
-@cache
-def host_pattern(host: str) -> str:
-    pattern = re.escape(host)
-    if host.startswith("*."):
-        return pattern.replace(r"\*\.", ANY_SUBDOMAIN, 1)
-    return pattern.replace(r"\*", PART_OF_A_LABEL)
+    pattern = re.escape(wildcard).replace(r"//\*\.", f"//{ANY_SUBDOMAIN}")
+    pattern = pattern.replace(r":\*", ANY_PORT).replace(r"\*", PART_OF_A_LABEL)
+    return re.fullmatch(NOT_TOO_LONG + pattern, origin) is not None
 
 
 def is_for_development(origin: str) -> bool:
@@ -247,14 +227,9 @@ def metadata(page: str, urls: list[str]) -> Headers:
 
 def fetch_site(page: str, urls: list[str]) -> str:
     """Section 2.3, "Sec-Fetch-Site", which goes by every URL that a request was redirected to."""
-    found = "same-origin"
-    for url in urls:
-        if http_origin(url) == http_origin(page):
-            continue
-        if site(url) is None or site(url) != site(page):
-            return "cross-site"
-        found = "same-site"
-    return found
+    if {http_origin(url) for url in urls} == {http_origin(page)}:
+        return "same-origin"
+    return "same-site" if {site(url) for url in urls} == {site(page)} else "cross-site"
 
 
 def site(url: str) -> tuple[str, str] | None:
@@ -279,18 +254,16 @@ def nearest(allowed_origins: Sequence[str], whose: str, origin: str) -> str:
     """
     if read_origin(origin)[1] is not None:
         return ""
-    compared = allowed_origins[:MOST_COMPARED]
-    for allowed in compared:
-        if found := misspelt(allowed, origin):
+    some = allowed_origins[:MOST_COMPARED]
+    alike = difflib.get_close_matches(origin, some, MOST_COMPARED, cutoff=0)
+    for allowed in alike:
+        if found := misspelt(allowed, origin) or difference(allowed, origin):
             return f", but {allowed} is: {found}"
-    compared = [allowed for allowed in compared if read_origin(allowed)[1] is None]
-    for difference in (scheme_or_port_difference, host_difference):
-        for allowed in compared:
-            if found := difference(origin, allowed):
-                return f", but {allowed} is: {found}"
-    if close := difflib.get_close_matches(origin, compared, n=1):
-        return f", but {close[0]} is: the host differs"
-    return f"; {whose} allows {first_three(allowed_origins)}"
+    readable = [one for one in alike if read_origin(one)[1] is None]
+    for allowed in difflib.get_close_matches(origin, readable, 1):
+        return f", but {allowed} is: the host differs"
+    more = f" and {len(allowed_origins) - 3} more" if len(allowed_origins) > 3 else ""
+    return f"; {whose} allows {', '.join(allowed_origins[:3])}{more}"
 
 
 def misspelt(allowed: str, origin: str) -> str | None:
@@ -305,34 +278,16 @@ def misspelt(allowed: str, origin: str) -> str | None:
     return None
 
 
-def as_regex(wildcard: str) -> str | None:
-    """Return a plain regular expression for an origin with wildcards, None if it is not one."""
-    origin, problem = read_origin(wildcard)
-    if problem is not None or "*" not in origin.strip("*"):
+def difference(allowed: str, origin: str) -> str | None:
+    """Return how an origin differs from a related one that is allowed, None if it is unrelated."""
+    if read_origin(allowed)[1] is not None:
         return None
-    scheme, host, port = split_origin(origin)
-    host = re.escape(host).replace(r"\*", "[a-z0-9-]+")
-    ports = r":\d+" if port == "*" else f":{port}" if port else ""
-    return f"{scheme}://{host}{ports}$"
-
-
-def scheme_or_port_difference(origin: str, allowed: str) -> str | None:
-    """Return what differs between two origins if it is the scheme, the port or both."""
     scheme, host, port = split_origin(origin)
     its_scheme, its_host, its_port = split_origin(allowed)
-    if not re.fullmatch(host_pattern(its_host), host):
-        return None
-    parts = [
-        *(["scheme"] if scheme != its_scheme else []),
-        *(["port"] if its_port not in (port, "*") else []),
-    ]
-    verb = "differs" if len(parts) == 1 else "differ"
-    return f"the {' and the '.join(parts)} {verb}" if parts else None
-
-
-def host_difference(origin: str, allowed: str) -> str | None:
-    """Return how the host of an origin differs from a related one that is allowed."""
-    host, its_host = split_origin(origin)[1], split_origin(allowed)[1]
+    parts = ["scheme"] if scheme != its_scheme else []
+    parts += ["port"] if its_port not in (port, "*") else []
+    if parts and matches_wildcard(f"{scheme}://{its_host}", f"{scheme}://{host}"):
+        return f"the {' and the '.join(parts)} {'differ' if len(parts) > 1 else 'differs'}"
     if its_host == f"*.{host}":
         return "the wildcard covers subdomains only"
     if host.endswith(f".{its_host}"):
@@ -342,7 +297,9 @@ def host_difference(origin: str, allowed: str) -> str | None:
     return None
 
 
-def first_three(origins: Sequence[str]) -> str:
-    """Return the first origins, and how many more there are."""
-    more = f" and {len(origins) - 3} more" if len(origins) > 3 else ""
-    return ", ".join(origins[:3]) + more
+def as_regex(wildcard: str) -> str | None:
+    """Return a plain regular expression for an origin with wildcards, None if it is not one."""
+    if read_origin(wildcard) != (wildcard, None) or "*" not in wildcard.strip("*"):
+        return None
+    pattern = re.escape(wildcard).replace(r":\*", r":\d+")
+    return pattern.replace(r"\*", "[a-z0-9-]+") + "$"

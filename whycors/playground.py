@@ -8,15 +8,16 @@ import re
 import secrets
 import socket
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import ThreadingTCPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
 from .browser import DEFAULT_PORTS, PageRequest
-from .causes import allow_another
+from .causes import Advice, allow_another
 from .explain import as_text, explain
 from .origins import is_loopback, split_origin
 from .policies import REFUSED, policy_for
@@ -38,15 +39,29 @@ OTHERWISE = (
 )
 
 
-class Playground(ThreadingHTTPServer):
-    """Serves the page to this machine, and explains to it what the browser blocks."""
+class Playground(ThreadingTCPServer):
+    """Serves the page to this machine, and explains to it what the browser blocks.
 
-    def __init__(self, app: Any, api: str, listener: socket.socket, origin: str) -> None:
-        super().__init__(listener.getsockname()[:2], Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listener
-        self.app, self.api, self.origin = app, api, origin
-        self.token = secrets.token_urlsafe()
+    `origin` is one of this machine, or a wildcard: the attribute has none. Raises OSError if no
+    page can be there.
+    """
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self, app: Any, api: str, origin: str) -> None:
+        scheme, host, port = split_origin(origin)
+        if scheme != "http":
+            raise OSError("it needs a certificate")
+        number = 0 if port == "*" else int(port or DEFAULT_PORTS["http"])
+        addresses = LOCALHOST if host.endswith("localhost") else (host.strip("[]"),)
+        # Some systems let two programs listen at one port.
+        if number and any(is_taken(address, number) for address in addresses):
+            raise OSError(f"port {number} is in use")
+        self.address_family = socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET
+        super().__init__((addresses[0], number), Handler)
+        port = str(self.server_address[1]) if port == "*" else port
+        self.origin = f"http://{host.replace('*', 'app')}{':' if port else ''}{port}"
+        self.app, self.api, self.token = app, api, secrets.token_urlsafe()
 
     def page(self) -> str:
         offered = paths(self.app)
@@ -71,11 +86,11 @@ class Playground(ThreadingHTTPServer):
         except click.ClickException as error:
             return {"verdict": "Blocked", "why": error.message}
         is_refused = asked.get("title") == REFUSED or found.refused is not None
-        advice = found.advice
+        advice = found.advice or Advice((*found.warnings, OTHERWISE)[:1])
         return {
             "verdict": "Refused" if is_refused else "Blocked",
-            "why": ". Also: ".join(advice.reasons) if advice else [*found.warnings, OTHERWISE][0],
-            "changes": [(one.lead, one.text) for one in advice.changes] if advice else [],
+            "why": ". Also: ".join(advice.reasons),
+            "changes": [(one.lead, one.text) for one in advice.changes],
             "steps": list(as_text(found)),
         }
 
@@ -84,7 +99,8 @@ class Handler(BaseHTTPRequestHandler):
     server: Playground
 
     def do_GET(self) -> None:
-        if self.is_here():
+        # With DNS rebinding, another name leads here.
+        if f"http://{self.headers['Host']}" == self.server.origin:
             self.answer(self.server.page(), "text/html")
         else:
             self.send_error(403, f"The playground is at {self.server.origin}")
@@ -92,15 +108,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         token = self.headers.get("X-Token", "").encode()
         has_token = secrets.compare_digest(token, self.server.token.encode())
-        if self.is_here() and has_token and self.headers["Origin"] == self.server.origin:
+        if has_token and self.headers["Origin"] == self.server.origin:
             given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             self.answer(json.dumps(self.server.judge(given)), "application/json")
         else:
             self.send_error(403, "Only the page of the playground may ask")
-
-    def is_here(self) -> bool:
-        """Return whether Host is the page's: with DNS rebinding, another name leads here."""
-        return f"http://{self.headers['Host']}" == self.server.origin
 
     def answer(self, text: str, media_type: str) -> None:
         nonce = f"'nonce-{self.server.token}'"
@@ -129,7 +141,7 @@ def playground(app: Any, api: str) -> Playground:
     problems = []
     for origin in filter(is_loopback, allowed):
         try:
-            return Playground(app, api, *listen_at(origin))
+            return Playground(app, api, origin)
         except OSError as error:
             problems.append(f"the page cannot be at {origin}: {error.strerror or error}")
     ports = (port for port in USUAL_PORTS if f"http://localhost:{port}" not in allowed)
@@ -138,26 +150,6 @@ def playground(app: Any, api: str) -> Playground:
     changes = allow_another(app, f"http://localhost:{port}")
     lines = (f"  {change.lead}: {change.text}" for change in changes)
     raise click.ClickException("\n".join([f"{problem}. Allow another origin:", *lines]))
-
-
-def listen_at(origin: str) -> tuple[socket.socket, str]:
-    """Return a socket at an origin of this machine, and the origin without wildcards.
-
-    Raises OSError if no page can be there.
-    """
-    scheme, host, port = split_origin(origin)
-    if scheme != "http":
-        raise OSError("it needs a certificate")
-    number = 0 if port == "*" else int(port or DEFAULT_PORTS["http"])
-    addresses = LOCALHOST if host.endswith("localhost") else (host.strip("[]"),)
-    # Some systems let two programs listen at one port.
-    if number and any(is_taken(address, number) for address in addresses):
-        raise OSError(f"port {number} is in use")
-    family = socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET
-    listener = socket.create_server((addresses[0], number), family=family)
-    if port == "*":
-        port = str(listener.getsockname()[1])
-    return listener, f"http://{host.replace('*', 'app')}{':' if port else ''}{port}"
 
 
 def is_taken(address: str, port: int) -> bool:

@@ -11,28 +11,19 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
-from itertools import repeat
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import click
 
 from .browser import SAFELISTED_METHODS, Headers, Response
 from .entry import FAILED, called_as
-from .origins import (
-    as_regex,
-    credentials_problem,
-    matches_wildcard,
-    read_item,
-    read_origin,
-    shown,
-)
+from .origins import as_regex, credentials_problem, matches_wildcard, read_item, shown
 
 # The title of the API's refusals. The detail is the reason.
 REFUSED = "Refused by the CORS policy"
@@ -41,90 +32,17 @@ REFUSED = "Refused by the CORS policy"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-def parse_list(
-    value: Any, read: Callable[[str], tuple[str, str | None]], example: str
-) -> tuple[tuple[str, ...], list[str]]:
-    """Return the items of a list, or of a string separated by commas or spaces, and problems.
-
-    The items are canonical. Repeated ones are dropped, in any case of their letters.
-    """
-    if isinstance(value, str):
-        value = re.findall(r"""[^\s,]*[^\s,;"'][^\s,]*""", value)
-    elif not isinstance(value, (list, tuple, type(None))):
-        return (), [f"write {example}, not {shown(str(value))}: it is not a list or a text"]
-    found: dict[str, str] = {}
-    problems = []
-    for item in value or ():
-        if not isinstance(item, str):
-            problems.append(f"write {example}, not {shown(str(item))}: it is not a text")
-            continue
-        canonical, problem = read(item)
-        if problem is None:
-            found.setdefault(canonical.lower(), canonical)
-        else:
-            problems.append(problem)
-    return tuple(found.values()), problems
-
-
-def parse_origins(value: Any) -> tuple[tuple[str, ...], list[str]]:
-    found, problems = parse_list(value, read_origin, "https://app.example.com")
-    if not found and not problems:
-        problems.append("write at least one origin, such as https://app.example.com")
-    if "*" in found and len(found) > 1:
-        problems.append("write any alone, or remove it: it stands for every origin")
-    return found, problems
-
-
-def parse_methods(value: Any) -> tuple[tuple[str, ...], list[str]]:
-    found, problems = parse_list(value, lambda item: read_item("method", item), "GET, POST")
-    if not found and not problems:
-        problems.append("write at least one method, such as GET")
-    return found, problems
-
-
-parse_allow_headers = partial(
-    parse_list, read=partial(read_item, "allowed header"), example="Content-Type"
-)
-parse_expose_headers = partial(
-    parse_list, read=partial(read_item, "exposed header"), example="X-Request-ID"
-)
-
-
-def parse_bool(value: Any) -> tuple[bool, list[str]]:
-    if isinstance(value, bool):
-        return value, []
-    corrected = "true" if str(value).strip().lower() in ("true", "yes", "on", "1") else "false"
-    return False, [f"write {corrected}, not {shown(str(value))}: it is either true or false"]
-
-
-def parse_max_age(value: Any) -> tuple[int, list[str]]:
-    """Return the seconds for which a browser may cache a preflight (Fetch, section 3.3.3)."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        return 0, [f"write 600, not {shown(str(value))}: it is a whole number of seconds"]
-    if not -1 <= value <= 86400:
-        corrected = min(max(value, -1), 86400)
-        return 0, [f"write {corrected}, not {value}: it is from -1 to 86400 seconds"]
-    return value, []
-
-
-# The parts of a policy. As settings they are called CORS_ORIGINS and so on.
-PARSERS: dict[str, Callable[[Any], tuple[Any, list[str]]]] = {
-    "origins": parse_origins,
-    "methods": parse_methods,
-    "supports_credentials": parse_bool,
-    "allow_headers": parse_allow_headers,
-    "expose_headers": parse_expose_headers,
-    "max_age": parse_max_age,
-    "protection": parse_bool,
+# The parts of a policy that are lists, and what the table of rules calls their items.
+KINDS = {
+    "origins": "origin",
+    "methods": "method",
+    "allow_headers": "allowed header",
+    "expose_headers": "exposed header",
 }
 
 
 class PolicyError(ValueError):
-    """No policy may be so; `problems` has a sentence for each cause, led by its setting's name."""
-
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("; ".join(problems))
+    """No policy may be so: the message has a sentence for each cause, led by its setting's name."""
 
 
 @dataclass(frozen=True)
@@ -150,10 +68,10 @@ class Policy:
         """What a sentence calls the policy."""
         return f"the policy of {self.path}" if self.path else "the policy"
 
-    @cached_property
+    @property
     def is_public(self) -> bool:
         """Whether pages on every origin are allowed."""
-        return self.origins == ("*",)
+        return "*" in self.origins
 
     def allows(self, origin: str) -> bool:
         """Return whether a page on this origin may read the API's answers."""
@@ -177,8 +95,9 @@ class Policy:
         return name in names or ("*" in names and name != "authorization")
 
     def for_path(self, path: str) -> "Policy":
-        """Return the policy of a path: that of the longest prefix in `paths`, or this one."""
-        return longest_prefix(self.paths, path) or self
+        """Return the policy at the longest of `paths` above a path, by segments, or this one."""
+        above = [one for one in self.paths if f"{path}/".startswith(f"{one}/")]
+        return self.paths[max(above, key=len)] if above else self
 
     def answer(self, method: str, url: str, headers: Headers) -> Response:
         """Answer a request as the policy alone does (`Send`): no code of the app runs."""
@@ -198,16 +117,48 @@ class Policy:
         return Response(403 if is_refused else 204, tuple(found))
 
     def changed(
-        self, whole: "Policy", paths: Mapping[str, Any], values: dict[str, Any]
+        self, whole: "Policy", paths: Mapping[str, Any], values: Mapping[str, Any]
     ) -> "Policy":
         """Return this policy, which is `whole` or that of a path, with new values.
 
-        `paths` is CORS_PATHS. Raises PolicyError if the policy may not be so.
+        `paths` is CORS_PATHS: what a path does not name there, it has from `whole`. Raises
+        PolicyError if the policy, or that of a path then, may not be so.
         """
+        lists = {part: tuple(value) for part, value in values.items() if part in KINDS}
+        after = replace(self, **{**values, **lists})
         if not self.path:
-            return checked({**parts_of(whole), **values}, paths)
-        own = {**paths, self.path: {**paths.get(self.path, {}), **values}}
-        return checked(parts_of(whole), own).for_path(self.path.rstrip("/"))
+            own = {path: one.below(after, paths) for path, one in whole.paths.items()}
+            after = replace(after, paths=own)
+        for one in (after, *after.paths.values()):
+            if found := "; ".join(problems(one)):
+                raise PolicyError(found)
+        return after
+
+    def below(self, whole: "Policy", paths: Mapping[str, Any]) -> "Policy":
+        """Return this policy of a path with what it inherits from another than before."""
+        # A path for every origin has no credentials, unless it names them.
+        own = {*paths.get(self.path, ()), *(["supports_credentials"] if self.is_public else [])}
+        return replace(whole, path=self.path, **{part: getattr(self, part) for part in own})
+
+
+# The parts of a policy. As settings they are called CORS_ORIGINS and so on.
+PARTS = [one.name for one in fields(Policy) if one.name not in ("paths", "path")]
+
+
+def parts_of(policy: Any) -> dict[str, Any]:
+    return {part: getattr(policy, part) for part in PARTS}
+
+
+def problems(policy: Policy) -> Iterator[str]:
+    """Yield why a policy may not be so: by the rules, and with credentials (section 3.3.5)."""
+    for part, kind in KINDS.items():
+        setting = f"CORS_PATHS[{policy.path!r}]: {part}" if policy.path else f"CORS_{part.upper()}"
+        for item in getattr(policy, part):
+            problem = read_item(kind, item)[1]
+            if problem is None and policy.supports_credentials:
+                problem = credentials_problem(item, kind)
+            if problem is not None:
+                yield f"{setting}: {problem}"
 
 
 class NoPolicy(click.ClickException):
@@ -222,7 +173,7 @@ def policy_of(app: Any) -> Policy:
             "run this for a project of the template, or name its app with --app: the app"
             f' {shown(getattr(app, "import_name", repr(app)))} has no app.extensions["cors_policy"]'
         )
-    unread = [name for name in (*PARSERS, "paths") if not hasattr(found, name)]
+    unread = [name for name in (*PARTS, "paths") if not hasattr(found, name)]
     if unread:
         raise NoPolicy(
             "install this again, by the address in .copier-answers.yml: this version cannot read"
@@ -241,14 +192,12 @@ def policy_for(app: Any, url: str, method: str = "GET", origin: str | None = Non
 
     Where flask-cors was told several, the one that allows the origin, or the first.
     """
-    extensions = getattr(app, "extensions", None)
-    if extensions is None:  # not a Flask app
+    if not hasattr(app, "view_functions"):  # not a Flask app
         return None
-    if "cors_policy" in extensions:
+    if "cors_policy" in app.extensions:
         return policy_of(app).for_path(path_of(url))
-    found = list(options_for(app, path_of(url), method))
-    allowing = [one for one in found if origin is not None and one.allows(origin)]
-    return next(iter([*allowing, *found]), None)
+    found = options_for(app, path_of(url), method)
+    return min(found, key=lambda one: origin is not None and not one.allows(origin), default=None)
 
 
 def path_of(url: str) -> str:
@@ -257,20 +206,13 @@ def path_of(url: str) -> str:
 
 # What flask-cors was told.
 
-# The options that its versions share.
-OPTIONS = (
-    "origins",
-    "methods",
-    "allow_headers",
-    "expose_headers",
-    "supports_credentials",
-    "max_age",
-    "send_wildcard",
-    "vary_header",
-    "always_send",
-    "automatic_options",
-    "intercept_exceptions",
-)
+# Where it keeps that: in what functions of these modules close over, by this name.
+TOLD = {"flask_cors.extension": "resources", "flask_cors.decorator": "_options"}
+
+
+def core() -> Any:
+    """Return the module with flask-cors' own functions, of the version that the app uses."""
+    return sys.modules["flask_cors.core"]
 
 
 @dataclass(frozen=True)
@@ -284,81 +226,83 @@ class FlaskCors(Policy):
     call: str = ""
     place: str = ""
     app: Any = field(default=None, compare=False)
-    resources: tuple[tuple[str, Any], ...] = ()
+    resources: Sequence[tuple[Any, Any]] = ()
     at: int = 0
 
-    @property
-    def name(self) -> str:
-        if self.call == "@cross_origin(":
-            return f"@cross_origin at {self.place}"
-        pattern = self.resources[self.at][0]
-        return f"{self.call})" + ("" if pattern in ("/*", ".*", "/.*") else f" for {pattern}")
-
-    @cached_property
-    def is_public(self) -> bool:
-        return bool({"*", ".*"} & {*self.origins})
-
-    def allows(self, origin: str) -> bool:
-        answer = self.answer("GET", "", (("Origin", origin),))
-        return answer.get("access-control-allow-origin") in (origin, "*")
-
-    def allows_method(self, method: str) -> bool:
-        return method in self.methods
-
-    def allows_header(self, name: str) -> bool:
-        return any(matches(one, name) for one in self.allow_headers)
-
-    def answer(self, method: str, url: str, headers: Headers) -> Response:
-        options = self.resources[self.at][1]
-        found = sys.modules["flask_cors.core"].get_cors_headers(options, dict(headers), method)
-        return Response(200, tuple((name, str(value)) for name, value in found.items()))
+    @classmethod
+    def of(
+        cls, app: Any, call: str, place: str, resources: Sequence[tuple[Any, Any]], at: int = 0
+    ) -> "FlaskCors":
+        """Return the options at one of the patterns of a call."""
+        found = written(resources[at][1])
+        parts = {part: found[part] for part in PARTS if part in found}
+        own = {"call": call, "place": place, "app": app, "resources": resources, "at": at}
+        return cls(**parts, protection=False, **own)
 
     @classmethod
     def told(
         cls, app: Any, call: str, place: str, values: dict[str, Any], pattern: str = "/*"
     ) -> "FlaskCors":
         """Return the options of a call with these values."""
-        options = computed(app, values)
-        return cls(
-            **policy_parts(options),
-            call=call,
-            place=place,
-            app=app,
-            resources=((pattern, options),),
-        )
+        return cls.of(app, call, place, [(pattern, core().get_cors_options(app, values))])
 
-    def with_options(self, values: dict[str, Any]) -> "FlaskCors":
-        """Return the options with new values, as flask-cors reads them."""
-        options = computed(self.app, {**raw(self.resources[self.at][1]), **values})
-        resources = list(self.resources)
-        resources[self.at] = (resources[self.at][0], options)
-        return replace(self, resources=tuple(resources), **policy_parts(options))
+    def with_options(self, values: dict[str, Any], pattern: str | None = None) -> "FlaskCors":
+        """Return the same call with new values here, or with one more pattern that has them."""
+        resources = [*self.resources]
+        at = self.at if pattern is None else len(resources)
+        options = core().get_cors_options(self.app, written(self.options) | values)
+        resources[at : at + 1] = [(pattern or self.resources[at][0], options)]
+        return self.of(self.app, self.call, self.place, resources, at)
 
-    def with_path(self, pattern: str, values: dict[str, Any]) -> "FlaskCors":
-        """Return the same call with one more pattern."""
-        added = (pattern, computed(self.app, {**raw(self.resources[self.at][1]), **values}))
-        return replace(self, resources=(*self.resources, added), at=len(self.resources))
+    @property
+    def options(self) -> Any:
+        return self.resources[self.at][1]
+
+    @property
+    def patterns(self) -> list[str]:
+        return [core().get_regexp_pattern(pattern) for pattern, _ in self.resources]
+
+    @property
+    def name(self) -> str:
+        if self.call == "@cross_origin(":
+            return f"@cross_origin at {self.place}"
+        pattern = self.patterns[self.at]
+        return f"{self.call})" + ("" if pattern in ("/*", ".*", "/.*") else f" for {pattern}")
+
+    def covers(self, path: str) -> bool:
+        """Return whether its pattern is for a path."""
+        match = getattr(core(), "try_match_pattern", None) or core().try_match  # before 6.0.0
+        return bool(match(path, self.resources[self.at][0]))
+
+    def allows(self, origin: str) -> bool:
+        return bool(core().get_cors_origins(self.options, origin))
+
+    def allows_method(self, method: str) -> bool:
+        return method in self.methods
+
+    def allows_header(self, name: str) -> bool:
+        return bool(core().get_allow_headers(self.options, name))
+
+    def answer(self, method: str, url: str, headers: Headers) -> Response:
+        found = core().get_cors_headers(self.options, dict(headers), method)
+        return Response(200, tuple((name, str(value)) for name, value in found.items()))
 
     def __str__(self) -> str:
         """Return the whole call, as Python to paste."""
-        usual = raw(computed(self.app, {}))
+        usual = written(core().get_cors_options(self.app, {}))
         own = [
-            {name: value for name, value in raw(options).items() if value != usual[name]}
+            {name: value for name, value in written(options).items() if value != usual[name]}
             for _, options in self.resources
         ]
-        common = {
-            name: value
-            for name, value in own[0].items()
-            if all(one.get(name, ...) == value for one in own)
-        }
-        rest = [{k: v for k, v in one.items() if k not in common} for one in own]
-        patterns: Any = [pattern for pattern, _ in self.resources]
+        common = dict(one for one in own[0].items() if all(one in other.items() for other in own))
+        rest = [{name: one[name] for name in one if name not in common} for one in own]
+        patterns: Any = self.patterns
         if any(rest):
             patterns = dict(zip(patterns, rest, strict=True))
         elif len(patterns) == 1:
             patterns = patterns[0]
-        parts = [] if patterns in ("/*", "") else [f"resources={as_python(patterns)}"]
-        parts += [f"{name}={as_python(value)}" for name, value in common.items()]
+        values = common if patterns in ("/*", "") else {"resources": patterns, **common}
+        parts = [f"{name}={as_python(value)}" for name, value in values.items()]
         separator = "" if self.call.endswith("(") or not parts else ", "
         return f"{self.call}{separator}{', '.join(parts)})"
 
@@ -375,12 +319,16 @@ def as_python(value: Any) -> str:
     return str(value)
 
 
-def matches(pattern: str, text: str) -> bool:
-    """Return whether a text matches an item of flask-cors' options, which may be a pattern."""
-    if set(pattern) & set("*\\]?$^[]()"):
-        pattern = ".*" if pattern == "*" else pattern
-        return re.match(pattern, text, re.IGNORECASE) is not None
-    return pattern.casefold() == text.casefold()
+def written(options: Any) -> dict[str, Any]:
+    """Return computed options, an object since flask-cors 6.0.4, as they can be written."""
+    values = options if isinstance(options, dict) else vars(options)
+    found = {name: values.get(name) for name in core().DEFAULT_OPTIONS if name != "resources"}
+    for name in KINDS:
+        items = found[name] or ()
+        items = items.split(", ") if isinstance(items, str) else items
+        texts = map(core().get_regexp_pattern, items)
+        found[name] = tuple("*" if text == ".*" else text for text in texts)
+    return found
 
 
 def ended(pattern: str, page: str = "") -> tuple[str, str] | None:
@@ -390,64 +338,34 @@ def ended(pattern: str, page: str = "") -> tuple[str, str] | None:
     """
     if pattern in ("*", ".*"):
         return None
+
+    def matches(pattern: str, origin: str) -> bool:
+        options = core().get_cors_options(object(), {"origins": [pattern]})
+        return bool(core().get_cors_origins(options, origin))
+
     plain = pattern.lstrip("^").rstrip("*")
     for old, new in ((r"\\d[+*]?", "1"), (r"\[[^]]*\][+*]?|\.[*+]", "a"), (r"\\(.)", r"\1")):
         plain = re.sub(old, new, plain)
     plain = re.sub(r"\(\?:|[()?+*]|\|[^)]*", "", plain)
-    for sample in (page, plain):
+    fixed = as_regex(pattern) or f"{pattern}$"
+    for sample in filter(None, (page, plain)):
         stranger = f"{re.sub(r':[0-9]*$', '', sample)}.evil.example"
-        fixed = as_regex(pattern) or f"{pattern}$"
         lets_in_both = matches(pattern, sample) and matches(pattern, stranger)
-        is_fixed = matches(fixed, sample) and not matches(fixed, stranger)
-        if lets_in_both and is_fixed:
+        if lets_in_both and matches(fixed, sample) and not matches(fixed, stranger):
             return stranger, fixed
     return None
-
-
-def computed(app: Any, values: dict[str, Any]) -> Any:
-    return sys.modules["flask_cors.core"].get_cors_options(app, values)
-
-
-def raw(options: Any) -> dict[str, Any]:
-    """Return computed options, an object since flask-cors 6.0.4, as they can be written."""
-    found = {}
-    for name in OPTIONS:
-        value = options.get(name) if isinstance(options, dict) else getattr(options, name)
-        if name in ("methods", "expose_headers") and isinstance(value, str):
-            value = value.split(", ")
-        elif name in ("origins", "allow_headers"):
-            value = ["*" if text_of(one) == ".*" else text_of(one) for one in value or ()]
-        found[name] = value
-    return found
-
-
-def text_of(pattern: Any) -> str:
-    return pattern.pattern if isinstance(pattern, re.Pattern) else str(pattern)
-
-
-def policy_parts(options: Any) -> dict[str, Any]:
-    found = raw(options)
-    parts = ("origins", "methods", "allow_headers", "expose_headers")
-    lists = {part: tuple(found[part] or ()) for part in parts}
-    others = {part: found[part] for part in ("supports_credentials", "max_age")}
-    return {**lists, **others, "protection": False}
 
 
 def options_for(app: Any, path: str, method: str) -> Iterator[FlaskCors]:
     """Yield what flask-cors was told for a path, in the order in which it asks."""
     endpoint = endpoint_of(app, path, method)
-    decorated = options_of(app, app.view_functions.get(endpoint), method)
-    if (option := next(decorated, None)) is not None:  # flask-cors asks nothing else then
-        yield option
-        return
+    for decorated in options_of(app, app.view_functions.get(endpoint), method):
+        yield decorated
+        return  # flask-cors asks nothing else then
     blueprints = (endpoint or "").split(".")[:-1]
     owners = [".".join(blueprints[:end]) for end in range(len(blueprints), 0, -1)]
-    for owner, function, resources in calls(app, [*owners, None]):
-        scope = function.__globals__
-        match = scope.get("try_match_pattern") or scope["try_match"]  # its name before 6.0.0
-        at = next((at for at, (one, _) in enumerate(resources) if match(path, one)), None)
-        if at is not None:
-            yield call_of(app, owner, resources, at)
+    for _, found in calls(app, [*owners, None]):
+        yield from [one for one in found if one.covers(path)][:1]
 
 
 def endpoint_of(app: Any, path: str, method: str) -> str | None:
@@ -462,66 +380,47 @@ def endpoint_of(app: Any, path: str, method: str) -> str | None:
 
 def options_of(app: Any, view: Any, method: str) -> Iterator[FlaskCors]:
     """Yield the options of `@cross_origin` around a view."""
-    for layer in layers(view, method):
-        values = closed_over(layer, "flask_cors.decorator", "_options")
-        if values is not None:
-            yield FlaskCors.told(app, "@cross_origin(", place_of(layer), values)
+    for layer, values in flask_cors_in(view, method):
+        yield FlaskCors.told(app, "@cross_origin(", place_of(layer), values)
 
 
 def all_options(app: Any) -> Iterator[FlaskCors]:
     """Yield all that flask-cors was told for an app."""
-    for owner, _, resources in calls(app, app.after_request_funcs):
-        yield from (call_of(app, owner, resources, at) for at in range(len(resources)))
+    for _, found in calls(app, app.after_request_funcs):
+        yield from found
     for view in app.view_functions.values():
         methods = getattr(getattr(view, "view_class", None), "methods", None) or ("",)
         for method in sorted(methods):
             yield from options_of(app, view, method)
 
 
-def calls(app: Any, owners: Iterable[str | None]) -> Iterator[tuple[str | None, Any, Any]]:
-    """Yield each `CORS(…)` for the app (None) or its blueprints, the last first.
-
-    It is whose it is, a function of flask-cors, and the patterns with their options.
-    """
+def calls(app: Any, owners: Iterable[str | None]) -> Iterator[tuple[str | None, list[FlaskCors]]]:
+    """Yield the options of each `CORS(…)` for the app (None) or its blueprints, the last first."""
     for owner in owners:
+        call = f"CORS({(owner or 'app').rpartition('.')[2]}"
         for function in reversed(app.after_request_funcs.get(owner, ())):
-            for layer in layers(function):
-                if found := closed_over(layer, "flask_cors.extension", "resources"):
-                    yield owner, layer, found
+            for _, resources in flask_cors_in(function):
+                found = (app, call, place_of_call(app), resources)
+                yield owner, [FlaskCors.of(*found, at) for at in range(len(resources))]
 
 
-def call_of(app: Any, owner: str | None, resources: Any, at: int) -> FlaskCors:
-    return FlaskCors(
-        **policy_parts(resources[at][1]),
-        call=f"CORS({(owner or 'app').rpartition('.')[2]}",
-        place=place_of_call(app),
-        app=app,
-        resources=tuple((text_of(pattern), options) for pattern, options in resources),
-        at=at,
-    )
+def flask_cors_in(view: Any, method: str = "") -> Iterator[tuple[Any, Any]]:
+    """Yield each function of flask-cors that a view or a hook is, and what it was told.
 
-
-def layers(view: Any, method: str = "", seen: frozenset[int] = frozenset()) -> Iterator[Any]:
-    """Yield a function, what its decorators wrap, and the method of its class."""
-    if not callable(view) or id(view) in seen:
-        return
-    yield view
-    wrapped = [getattr(view, "__wrapped__", None), getattr(view, "func", None)]
-    for cell in getattr(view, "__closure__", None) or ():
-        with suppress(ValueError):  # it is empty
-            wrapped.append(cell.cell_contents)
-    if view_class := getattr(view, "view_class", None):
-        wrapped.append(getattr(view_class, method.lower(), None))
-    for part in wrapped:
-        if inspect.isroutine(part):
-            yield from layers(part, method, seen | {id(view)})
-
-
-def closed_over(function: Any, module: str, name: str) -> Any:
-    """Return what a function of flask-cors closes over: `wraps` hides where it is from."""
-    if getattr(function, "__globals__", {}).get("__name__") != module:
-        return None
-    return inspect.getclosurevars(function).nonlocals.get(name)
+    It may be what decorators wrap, or the method of a class. Its globals tell whose it is, since
+    `wraps` hides its module.
+    """
+    found = [view]
+    for layer in found:  # which grows
+        name = TOLD.get(getattr(layer, "__globals__", {}).get("__name__", ""))
+        if name and (told := inspect.getclosurevars(layer).nonlocals.get(name)) is not None:
+            yield layer, told
+        wrapped = [getattr(layer, "__wrapped__", None), getattr(layer, "func", None)]
+        wrapped.append(getattr(getattr(layer, "view_class", None), method.lower(), None))
+        for cell in getattr(layer, "__closure__", None) or ():
+            with suppress(ValueError):  # it is empty
+                wrapped.append(cell.cell_contents)
+        found += [one for one in wrapped if inspect.isroutine(one) and one not in found]
 
 
 def place_of(function: Any) -> str:
@@ -530,98 +429,28 @@ def place_of(function: Any) -> str:
     function = getattr(function, "view_class", function)
     code = getattr(function, "__code__", None)
     name = getattr(function, "__name__", type(function).__name__)
-    if code is None:
-        return name
-    return f"{name}, {line_of(code.co_filename, code.co_firstlineno)}"
+    return f"{name}, {line_of(code.co_filename, code.co_firstlineno)}" if code else name
 
 
-def line_of(file: str, line: int) -> str:
+def line_of(file: str, line: int | None) -> str:
     here = os.path.relpath(file)
     return f"{Path(file).name if here.startswith('..') else here}:{line}"
 
 
 def place_of_call(app: Any) -> str:
     """Return where the app calls CORS, empty if that is not one place."""
-    found = []
-    for module in [*sys.modules.values()]:
-        file = getattr(module, "__file__", None) or ""
-        if file.startswith(app.root_path) and "site-packages" not in file:
-            lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
-            found += [
-                line_of(file, number)
-                for number, line in enumerate(lines, start=1)
-                if re.search(r"(?<![\w#])CORS\(", line)
-            ]
+    files = {getattr(module, "__file__", None) or "" for module in [*sys.modules.values()]}
+    found = [
+        line_of(file, number)
+        for file in files
+        if file.startswith(app.root_path) and "site-packages" not in file
+        for number, line in enumerate(Path(file).read_text("utf-8", "replace").splitlines(), 1)
+        if re.search(r"(?<![\w#])CORS\(", line)
+    ]
     return found[0] if len(found) == 1 else ""
 
 
-# Ours.
-
-
-def parts_of(policy: Any) -> dict[str, Any]:
-    return {part: getattr(policy, part) for part in PARSERS}
-
-
-def checked(parts: Mapping[str, Any], paths: Mapping[str, Any] | None = None) -> Policy:
-    """Return the policy of these parts and of CORS_PATHS. Raises PolicyError."""
-    values, found = parse_parts(parts)
-    policy = Policy(**values)
-    found += credentials_problems(policy)
-    problems = [f"CORS_{name.upper()}: {problem}" for name, problem in found]
-    own = {}
-    for path, entry in (paths or {}).items():
-        values, found = parse_parts(entry)
-        if values.get("origins") == ("*",):
-            values.setdefault("supports_credentials", False)
-        own[path.rstrip("/")] = part = replace(policy, **values)
-        found += credentials_problems(part)
-        problems += [f"CORS_PATHS[{path!r}]: {name}: {problem}" for name, problem in found]
-    if problems:
-        raise PolicyError(problems)
-    return replace(policy, paths=own)
-
-
-def parse_parts(parts: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Return the value of each part of a policy, and each problem with the name of its part."""
-    read = {name: PARSERS[name](value) for name, value in parts.items()}
-    values = {name: value for name, (value, _) in read.items()}
-    return values, [(name, problem) for name, (_, found) in read.items() for problem in found]
-
-
-def credentials_problems(policy: Policy) -> list[tuple[str, str]]:
-    """Return what a policy with credentials must not allow (Fetch, section 3.3.5)."""
-    if not policy.supports_credentials:
-        return []
-    found = [("origins", credentials_problem(origin)) for origin in policy.origins]
-    for name in ("allow_headers", "expose_headers"):
-        for header in getattr(policy, name):
-            found.append((name, read_item("header with credentials", header)[1]))
-    return [(name, problem) for name, problem in found if problem is not None]
-
-
-T = TypeVar("T")
-
-
-def longest_prefix(paths: Mapping[str, T], path: str) -> T | None:
-    """Return what is at the longest path that is this one or is above it, by whole segments."""
-    depth = max(map(str.count, paths, repeat("/")), default=0)
-    segments = path.split("/", depth + 1)[: depth + 1]
-    above = ("/".join(segments[:end]) for end in range(len(segments), 1, -1))
-    return next((paths[prefix] for prefix in above if prefix in paths), None)
-
-
 # Which app it is.
-
-
-def app_option(command: click.decorators.FC) -> click.decorators.FC:
-    """Add --app to a command."""
-    return click.option(
-        "--app",
-        metavar="MODULE:NAME",
-        expose_value=False,
-        callback=name_app,
-        help="The Flask app. By default, it is found as `flask` finds it.",
-    )(command)
 
 
 def name_app(context: click.Context, _: click.Parameter, value: str | None) -> None:
@@ -630,45 +459,57 @@ def name_app(context: click.Context, _: click.Parameter, value: str | None) -> N
         context.obj = value
 
 
+app_option = click.option(
+    "--app",
+    metavar="MODULE:NAME",
+    expose_value=False,
+    callback=name_app,
+    help="The Flask app. By default, it is found as `flask` finds it.",
+)
+
+
 def load_app(context: click.Context) -> Any:
     """Return the app of a command: a Flask app, or any WSGI application that --app names.
 
     Raises NoPolicy, or ClickException if it cannot start.
     """
-    named = context.obj if isinstance(context.obj, str) else None
     try:
-        if FAILED in context.meta:
-            raise context.meta[FAILED]
-        return load_flask_app(context.obj, named)
-    except click.ClickException as error:
-        if named and type(error).__name__ == "NoAppException" and (found := wsgi_app(named)):
-            return found
-        if type(error).__name__ != "NoAppException":
-            raise
-        first, *rest = error.format_message().splitlines()
-        why = f"{first} {rest[-1]}" if rest else first
-        raise NoPolicy(
-            "name the app with --app MODULE:NAME, or run this in its folder and with its packages:"
-            f" {why}"
-        ) from None
+        return find_app(context)
+    except click.ClickException:
+        raise
     except Exception as error:  # noqa: BLE001
         raise click.ClickException(f"the app cannot start: {in_one_line(error)}") from None
 
 
-def load_flask_app(info: Any, named: str | None) -> Any:
-    """Return the app at an import path, or the one that `flask` finds, as `info` knows it."""
+def find_app(context: click.Context) -> Any:
+    """Return the app as `flask` finds it, or the WSGI application where that finds none."""
+    info = context.obj  # what --app names, or what `flask` knows
+    named = info if isinstance(info, str) else None
     try:
+        if FAILED in context.meta:
+            raise context.meta[FAILED]
         from flask.cli import FlaskGroup, ScriptInfo, load_dotenv
-    except ImportError:
-        if named and (found := wsgi_app(named)):
-            return found
-        raise NoPolicy("run this where the app's packages are: Flask is not here") from None
-    if named or info is None:
-        load_dotenv()
-        os.environ["FLASK_RUN_FROM_CLI"] = "true"  # so that an app.run() does nothing
-        info = ScriptInfo(app_import_path=named or os.environ.get("FLASK_APP"))
-    with click.Context(FlaskGroup()):  # to the app, it is a command of `flask`
-        return info.load_app()
+
+        if named or info is None:
+            load_dotenv()
+            os.environ["FLASK_RUN_FROM_CLI"] = "true"  # so that an app.run() does nothing
+            info = ScriptInfo(app_import_path=named or os.environ.get("FLASK_APP"))
+        with click.Context(FlaskGroup()):  # to the app, it is a command of `flask`
+            return info.load_app()
+    except ModuleNotFoundError as error:
+        if error.name != "flask":
+            raise
+        why = ["Flask is not here"]
+    except click.ClickException as error:
+        if type(error).__name__ != "NoAppException":
+            raise
+        why = error.format_message().splitlines()
+    if named and (found := wsgi_app(named)):
+        return found
+    raise NoPolicy(
+        "name the app with --app MODULE:NAME, or run this in its folder and with its packages:"
+        f" {' '.join(dict.fromkeys((why[0], why[-1])))}"
+    )
 
 
 def wsgi_app(path: str) -> Any:
@@ -678,21 +519,16 @@ def wsgi_app(path: str) -> Any:
     found = None
     with suppress(ModuleNotFoundError):
         found = getattr(import_module(module), name or "application", None)
-    if not callable(found):
-        return None
     if any(map(inspect.iscoroutinefunction, (found, type(found).__call__))):
         raise NoPolicy(f"serve {path}, which is ASGI, and ask it: {called_as()} probe URL")
-    return found
+    return found if callable(found) else None
 
 
 def in_one_line(error: Exception) -> str:
     """Return what an error says, and the line of the project where it came from."""
     frames = traceback.extract_tb(error.__traceback__)
-    here = [
-        frame
-        for frame in frames
-        if frame.filename.startswith(f"{Path.cwd()}/") and "site-packages" not in frame.filename
-    ]
-    place = (here or frames)[-1]
+    here = [one for one in frames if one.filename.startswith(f"{Path.cwd()}/")]
+    own = [one for one in here if "site-packages" not in one.filename]
+    place = (own or frames)[-1]
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"{text} ({os.path.relpath(place.filename)}:{place.lineno})"
+    return f"{text} ({line_of(place.filename, place.lineno)})"

@@ -4,7 +4,7 @@ import re
 import shlex
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,12 +15,12 @@ from urllib.parse import quote, unquote, urlsplit
 import click
 
 from . import browser, trials
-from .browser import PageRequest, Response, Send
+from .browser import Headers, PageRequest, Response, Send
 from .causes import STRANGER, Advice, Change, advice_here, lost_cookies, refusal
 from .entry import called_as
 from .explain import Explanation, local_network
 from .origins import with_metadata
-from .policies import SAFE_METHODS, Policy, longest_prefix, policy_for, policy_of
+from .policies import SAFE_METHODS, Policy, policy_for, policy_of
 from .senders import Unreachable, sender
 from .trials import BLOCKED, UNKNOWN, Found, Note, Place
 
@@ -50,18 +50,25 @@ def probe(
     with. `timeout` is in seconds, for each response. Raises Unreachable.
     """
     over_network = sender(request.body, timeout)
-    as_page = with_metadata(over_network if send else harmless(over_network), request.origin)
-    outcome = browser.fetch(url, request, as_page)
-    is_safe = send or browser.normalize_method(request.method) in SAFE_METHODS
-    unsent = bool(outcome.exchanges) and not is_safe and not outcome.verdict.during_preflight
+
+    def sent_as(method: str) -> str:
+        return method if send or method in SAFE_METHODS else "GET"
+
+    def harmless(method: str, url: str, headers: Headers) -> Response:
+        return over_network(sent_as(method), url, headers)
+
+    outcome = browser.fetch(url, request, with_metadata(harmless, request.origin))
+    method = browser.normalize_method(request.method)
+    is_asked = outcome.exchanges and not outcome.verdict.during_preflight
+    unsent = bool(is_asked) and sent_as(method) != method
     if unsent:  # what was sent, and last what was not
-        sent = [replace(one, method=harmless_method(one.method)) for one in outcome.exchanges]
+        sent = [replace(one, method=sent_as(one.method)) for one in outcome.exchanges]
         outcome = replace(outcome, exchanges=(*sent, outcome.exchanges[-1]))
     host = urlsplit(url).netloc
     own = [sent.url for sent in outcome.exchanges if urlsplit(sent.url).netloc == host]
-    last_url = own[-1] if own else url
-    local = advice_here(app, in_app(app, last_url), request) if app else None
-    policy = policy_for(app, in_app(app, last_url), request.method) if app else None
+    last_url = [url, *own][-1]
+    here = in_app(app, last_url)
+    local, policy = advice_here(app, here, request), policy_for(app, here, request.method)
     is_ours = type(policy) is Policy
     refused = refusal(outcome.exchanges[-1], policy) if outcome.exchanges else None
     if unsent and local and policy and is_ours and policy.protection:
@@ -73,46 +80,24 @@ def probe(
     if not is_allowed:
         reason = trials.blame(request, outcome, is_ours, local.reason if local else None)
         command = ["probe", url, "--origin", request.origin, "--method", request.method]
-        more = (
-            ()
-            if policy
-            else (Change("To see what to send", f"{called_as()} {shlex.join(command)}"),)
-        )
-        advice = local if local and local.reason == reason else Advice((reason,), more)
-    warnings = []
-    is_here = browser.is_loopback_url(url)
-    if outcome.allowed and not is_here and (prompt := local_network(request.origin, url)):
-        warnings.append(prompt)
+        change = Change("To see what to send", f"{called_as()} {shlex.join(command)}")
+        advice = Advice((reason,), () if policy else (change,))
+        advice = local if local and local.reason == reason else advice
+    warnings: list[str] = []
+    if outcome.allowed and not browser.is_loopback_url(url):
+        warnings += filter(None, [local_network(request.origin, url)])
     if local is not None and local is not advice:
         warnings.append(f"the policy here does not allow this: {local.reason}")
     if outcome.allowed:
         warnings += lost_cookies(request, last_url, trials.cookies(outcome.response))
-    if outcome.exchanges and (stranger := response_to_stranger(last_url, request, over_network)):
-        warnings += trials.cache_faults(outcome.response, stranger) if outcome.allowed else []
-        warnings += trials.stranger_faults(policy, stranger)
+    if outcome.exchanges:
+        is_read = method in ("GET", "HEAD")
+        theirs = replace(request, origin=STRANGER, method=method, preflight=not is_read)
+        with suppress(Unreachable):
+            stranger = trials.ask(last_url, theirs, over_network).response
+            warnings += trials.cache_faults(outcome.response, stranger) if outcome.allowed else []
+            warnings += trials.stranger_faults(policy, stranger)
     return Explanation(request, url, outcome, refused, advice, tuple(warnings), unsent=unsent)
-
-
-def harmless(send: Send) -> Send:
-    """Return `send` with a GET in the place of what may change data."""
-    return lambda method, url, headers: send(harmless_method(method), url, headers)
-
-
-def harmless_method(method: str) -> str:
-    return method if method in SAFE_METHODS else "GET"
-
-
-def response_to_stranger(url: str, request: PageRequest, send: Send) -> Response | None:
-    """Return how the API responds to an unknown page, by a request that changes nothing."""
-    stranger = replace(request, origin=STRANGER, preflight=True)
-    send = with_metadata(send, STRANGER)
-    with suppress(Unreachable):
-        if request.method in ("GET", "HEAD"):
-            return send(
-                request.method, url, (("Origin", STRANGER), *browser.page_headers(stranger))
-            )
-        return send("OPTIONS", url, browser.preflight_headers(stranger) or ())
-    return None
 
 
 @dataclass(frozen=True)
@@ -130,26 +115,18 @@ class Check:
     recipes: dict[str, str] = field(default_factory=dict)
 
 
-# A check to come.
-Step = partial[Check]
-
-
-def step(place: Place, what: str, trial: Callable[..., Found], *given: Any) -> Step:
-    return partial(check, place.url, what, partial(trial, *given))
+# A check to come: a URL, what is tried there, and how.
+Step = tuple[str, str, Callable[[], Found]]
 
 
 def check(url: str, what: str, trial: Callable[[], Found]) -> Check:
-    result, found = trial()
+    """Return how a trial goes. Where no response comes, that is its fault."""
+    try:
+        result, found = trial()
+    except Unreachable as error:
+        result, found = BLOCKED, [str(error)]
     notes: list[str] = [one for one in found if isinstance(one, Note)]
     return Check(url, what, result, [one for one in found if one not in notes], notes)
-
-
-def check_or_fault(step: Step) -> Check:
-    try:
-        return step()
-    except Unreachable as error:
-        url, what, _ = step.args
-        return Check(url, what, BLOCKED, [str(error)])
 
 
 def exit_code(checks: list[Check]) -> int:
@@ -174,20 +151,7 @@ def check_deployment(
             "set FLASK_CORS_ORIGINS as in the deployment: all origins of the policy here are this"
             " machine's"
         )
-    first, *others = [one for place in found for one in origin_steps(place)]
-    checks = [first(), *run(others, "Origins", show_progress)]
-    rest: list[Step] = []
-    for place in found:
-        here = [check for check in checks if check.url == place.url]
-        if all(check.result == BLOCKED for check in here):
-            checks.append(Check(place.url, "all else", "not tried until then", here[0].faults))
-        else:
-            rest += other_steps(place)
-            if place is found[0]:
-                rest += steps_without_route(app, place, timeout, body_limit)
-                rest += plain_http_steps(place)
-    checks += run(rest, "All else", show_progress)
-    return [check for place in found for check in checks if check.url == place.url]
+    return check_all(found, steps_without_route(app, found[0], timeout, body_limit), show_progress)
 
 
 def check_server(
@@ -207,27 +171,45 @@ def check_server(
     """
     policy = Policy(origins, methods or ("GET",), credentials, headers, (), 0, protection=False)
     place = Place(url, policy, sender(None, timeout), is_stated=True)
-    first, *others = origin_steps(place)
-    checks = [first()]
-    if browser.is_mixed_content(origins[0], url):
-        return checks
-    checks += run([*others, *other_steps(place)], "All", show_progress)
-    if any(check.faults for check in checks) and "null" not in origins:
+    checks = check_all([place], (), show_progress)
+    is_reached = checks[0].result != BLOCKED
+    if is_reached and any(check.faults for check in checks) and "null" not in origins:
         where = at(url, f"{urlsplit(url).path.rstrip('/')}{NO_ROUTE}")
         answers = [place.send("GET", one, ()) for one in (url, where)]
         if answers[0].status not in browser.REDIRECTS and answers[0].status < 500:
             checks[0] = replace(checks[0], recipes=trials.recipes(policy, answers))
-    return checks + run(plain_http_steps(place), "Plain http", show_progress)
+    return checks
 
 
-def origin_steps(place: Place) -> list[Step]:
-    return [step(place, one, trials.check_origin, place, one) for one in place.policy.origins]
+def check_all(places: list[Place], more: Iterable[Step], show_progress: bool) -> list[Check]:
+    """Try the origins at each place and, where not all of them are blocked, all else.
+
+    `more` is tried at the first place. Raises Unreachable if nothing answers there.
+    """
+    start = places[0]
+    if not browser.is_mixed_content(start.page, start.url):
+        start.send("GET", start.url, ())
+    checks: list[Check] = []
+    for place in places:
+        steps: list[Step] = [
+            (place.url, one, partial(trials.check_origin, place, one))
+            for one in place.policy.origins
+        ]
+        found = run(steps, "Origins", show_progress)
+        if all(one.result == BLOCKED for one in found):
+            found.append(Check(place.url, "all else", "not tried until then", found[0].faults))
+        else:
+            rest = [*other_steps(place)]
+            rest += [*more, *plain_http_steps(start)] if place is start else []
+            found += run(rest, "All else", show_progress)
+        checks += found
+    return checks
 
 
 def run(steps: list[Step], label: str, show_progress: bool) -> list[Check]:
     pool = ThreadPoolExecutor(PARALLEL)
     try:
-        checks = pool.map(check_or_fault, steps)
+        checks = pool.map(check, *zip(*steps, strict=True))
         if not show_progress or len(steps) < LONG:
             return list(checks)
         with click.progressbar(checks, len(steps), label, file=sys.stderr) as progress:
@@ -275,36 +257,35 @@ def public_base(app: "Flask", url: str) -> str:
     paths = getattr(app.extensions.get("cors_policy"), "paths", {})
     for start in (match.start() for match in re.finditer("/", path)):
         own = unquote(path[start:])
-        if routes.allowed_methods(own) or longest_prefix(paths, own) is not None:
+        if routes.allowed_methods(own) or any(f"{own}/".startswith(f"{one}/") for one in paths):
             return path[:start]
     return path
 
 
 def in_app(app: Any, url: str) -> str:
     """Return a URL as the app sees it behind a proxy that strips the start of its path."""
-    parts = urlsplit(url)
-    base = public_base(app, url) if hasattr(app, "url_map") else ""
-    own = parts.path.removeprefix(base)
-    return parts._replace(path=own).geturl() if own.strip("/") else url
+    path = urlsplit(url).path
+    own = path.removeprefix(public_base(app, url)) if hasattr(app, "url_map") else path
+    return at(url, own) if own.strip("/") else url
 
 
 def other_steps(place: Place) -> Iterator[Step]:
     """Yield what is tried beside the origins that are allowed."""
     if not place.is_stated:
-        yield step(place, "other methods and headers", trials.check_unlisted, place)
+        yield place.url, "other methods and headers", partial(trials.check_unlisted, place)
     if not place.policy.is_public:
         others = trials.strangers(place)
         what = f"{len(others)} strangers and look-alikes"
-        yield step(place, what, trials.check_strangers, place, others)
-        yield step(place, "request without an Origin", trials.check_caches, place)
+        yield place.url, what, partial(trials.check_strangers, place, others)
+        yield place.url, "request without an Origin", partial(trials.check_caches, place)
 
 
-def plain_http_steps(place: Place) -> list[Step]:
+def plain_http_steps(place: Place) -> Iterator[Step]:
     parts = urlsplit(place.url)
-    if parts.scheme != "https" or parts.port not in (None, 443):
-        return []
-    plain = parts._replace(scheme="http", netloc=parts.netloc.removesuffix(":443")).geturl()
-    return [step(place, "plain http", trials.check_plain_http, plain, place.send)]
+    if parts.scheme == "https" and parts.port in (None, 443):
+        plain = parts._replace(scheme="http", netloc=parts.netloc.removesuffix(":443")).geturl()
+        trial = partial(trials.check_plain_http, plain, place.send)
+        yield place.url, "plain http", trial
 
 
 def steps_without_route(
@@ -319,27 +300,27 @@ def steps_without_route(
         return
     there = Place(at(url, f"{above}{NO_ROUTE}"), policy, place.send)
     if policy.allows_method("GET"):
-        yield step(place, "path without a route", trials.check_not_found, there)
+        yield url, "path without a route", partial(trials.check_error, there, "GET")
     routes = app.url_map.bind("")
     if policy.protection and not routes.test(path, "POST"):
         if not policy.is_public:
-            yield step(place, "a stranger's POST", trials.check_refusal, there)
-        yield step(place, "a POST of its own pages", trials.check_own_page, there)
+            yield url, "a stranger's POST", partial(trials.check_refusal, there)
+        yield url, "a POST of its own pages", partial(trials.check_own_page, there)
     uploads = [one for one in ("POST", "PUT", "PATCH") if policy.allows_method(one)]
     if body_limit is not None and uploads and not routes.test(path, uploads[0]):
         body = "x" * (body_limit + 1)
         large = replace(there, send=sender(body, timeout))
-        what = f"body of {len(body)} bytes"
-        yield step(place, what, trials.check_large_body, large, uploads[0])
+        trial = partial(trials.check_error, large, uploads[0], 413)
+        yield url, f"body of {len(body)} bytes", trial
 
 
-def as_text(
-    checks: list[Check], all_right: str = "The deployed API keeps the policy here."
-) -> Iterator[str]:
-    """Yield the table and what to fix, in lines of at most 80 characters but for long URLs."""
-    numbers: dict[str, int] = {}
-    for fault in (fault for check in checks for fault in check.faults):
-        numbers.setdefault(fault, len(numbers) + 1)
+def as_text(checks: list[Check], all_right: str) -> Iterator[str]:
+    """Yield the table and what to fix, in lines of at most 80 characters but for long URLs.
+
+    `all_right` is what to say if there is nothing to fix.
+    """
+    faults = dict.fromkeys(fault for check in checks for fault in check.faults)
+    numbers = {fault: number for number, fault in enumerate(faults, 1)}
     fixes = [sorted({numbers[fault] for fault in check.faults}) for check in checks]
     marks = [f"fix {','.join(map(str, some))}" if some else "ok" for some in fixes]
     left = max(map(len, marks))
@@ -360,8 +341,7 @@ def as_text(
     for check in checks:
         for where, text in check.recipes.items():
             yield from ("", f"{where}:", *textwrap.indent(text, "  ").splitlines())
-    if not numbers:
-        yield all_right
+    yield from () if numbers else wrapped(all_right)
 
 
 def wrapped(text: str) -> list[str]:

@@ -7,12 +7,12 @@ import ssl
 import sys
 import tomllib
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import closing, suppress
 from functools import cache, partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from io import BytesIO
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from string import punctuation
 from threading import Thread
 from typing import Any
@@ -61,55 +61,46 @@ def sender(content: str | None, timeout: float) -> Send:
     """
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
-
-    def connect(url: str) -> HTTPConnection:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        if parts.scheme == "https":
-            return HTTPSConnection(host, parts.port, context=context)
-        return HTTPConnection(host, parts.port)
+    secure = partial(HTTPSConnection, context=context)
 
     def send(method: str, url: str, headers: Headers) -> Response:
-        sent = body(content, method, headers)
-        connection = None
+        parts, connection, location = urlsplit(url), None, ""
         try:
-            connection = connect(url)
+            connect = secure if parts.scheme == "https" else HTTPConnection
+            connection = connect(parts.hostname or "", parts.port)
             connection.response_class = FinalResponse
+            sent = body(content, method, headers)
             response = within(timeout, partial(exchange, connection, method, url, headers, sent))
-        except (*FAILURES, Empty) as error:
+            location = redirect_location(response) or ""
+            urlsplit(urljoin(url, location))
+        except FAILURES as error:
             accepted = connection is not None and connection.sock is not None
             fault = network_fault(error, url, timeout, accepted)
-            raise Unreachable(f"{method} {shown(url)}: {fault}") from None
-        location = redirect_location(response) or ""
-        try:
-            urlsplit(urljoin(url, location))
         except ValueError:
             fault = f"correct the Location header, {shown(location)}: it is not a URL"
-            raise Unreachable(f"{method} {shown(url)}: {fault}") from None
-        return response
+        else:
+            return response
+        raise Unreachable(f"{method} {shown(url)}: {fault}")
 
     return send
 
 
 def within(timeout: float, exchange: Callable[[], Response]) -> Response:
-    """Return the response of an exchange. Raises what it raises, or Empty if it takes too long.
+    """Return the response of an exchange. Raises what it raises, or TimeoutError if it is late.
 
     A socket's own time-out starts again with each byte, and looking up a name has none. So this
     waits for a thread, and leaves it behind if it is late.
     """
-    found: SimpleQueue[Response | Exception] = SimpleQueue()
+    found: Future[Response] = Future()
 
     def run() -> None:
         try:
-            found.put(exchange())
-        except FAILURES as error:
-            found.put(error)
+            found.set_result(exchange())
+        except Exception as error:  # noqa: BLE001
+            found.set_exception(error)
 
     Thread(target=run, daemon=True).start()
-    result = found.get(timeout=timeout)
-    if isinstance(result, Exception):
-        raise result
-    return result
+    return found.result(timeout)
 
 
 def exchange(
@@ -117,17 +108,12 @@ def exchange(
 ) -> Response:
     parts = urlsplit(url)
     target = parts._replace(scheme="", netloc="", path=parts.path or "/", fragment="").geturl()
-    target = quote(target, safe=punctuation)
     with closing(connection):
         connection.connect()
         # A server may answer, and hang up, before it has read a body that is too large for it.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.putrequest(method, target, skip_accept_encoding=True)
-            for name, value in (("User-Agent", "flask cors probe"), *headers):
-                connection.putheader(name, value)
-            if content is not None:
-                connection.putheader("Content-Length", str(len(content)))
-            connection.endheaders(content)
+            lines = {"User-Agent": "flask cors probe", **dict(headers)}
+            connection.request(method, quote(target, punctuation), content, lines)
         with connection.getresponse() as response:
             its_body = b""
             if response.status in (403, 404):
@@ -146,14 +132,13 @@ def network_fault(error: Exception, url: str, timeout: float, accepted: bool) ->
         return f"the certificate {known()['certificates'].get(str(error.verify_code), rejected)}"
     texts: dict[str, str] = known()["network"]
     names = [kind.__name__ for kind in type(error).__mro__]
-    if isinstance(error, Empty) and not accepted:
-        names = ["TimeoutError"]
+    if isinstance(error, TimeoutError) and accepted:
+        names = ["late"]
     if "got more than" in str(error):  # http.client's limits
         names = ["limit"]
     text = next(texts[name] for name in names if name in texts)
-    parts = urlsplit(url)
-    name = shown(parts.hostname or "")
-    return text.format(host=parts.netloc, name=name, error=error, timeout=f"{timeout:g}")
+    name = shown(urlsplit(url).hostname or "")
+    return text.format(host=urlsplit(url).netloc, name=name, error=error, timeout=f"{timeout:g}")
 
 
 def body(content: str | None, method: str, headers: Headers) -> bytes | None:
@@ -184,9 +169,8 @@ def wsgi_sender(application: Any, content: str | None, first_url: str) -> Send:
             started.append((int(status[:3]), tuple(headers)))
             return its_body.extend
 
-        chunks = application(
-            environ(method, url, headers, body(content, method, headers)), start_response
-        )
+        sent = body(content, method, headers) or b""
+        chunks = application(environ(method, url, headers, sent), start_response)
         for chunk in chunks:
             # Only a refusal's body is needed, and others may have no end.
             if started and started[-1][0] != 403:
@@ -199,21 +183,20 @@ def wsgi_sender(application: Any, content: str | None, first_url: str) -> Send:
     return send
 
 
-def environ(method: str, url: str, headers: Headers, content: bytes | None) -> dict[str, Any]:
+def environ(method: str, url: str, headers: Headers, content: bytes) -> dict[str, Any]:
     """Return a request as a WSGI server hands it on."""
     parts = urlsplit(url)
     given = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
-    if "HTTP_CONTENT_TYPE" in given:
-        given["CONTENT_TYPE"] = given.pop("HTTP_CONTENT_TYPE")
+    given["CONTENT_TYPE"] = given.pop("HTTP_CONTENT_TYPE", "")
     found = {
         "REQUEST_METHOD": method,
         "PATH_INFO": unquote_to_bytes(parts.path or "/").decode("latin-1"),
         "QUERY_STRING": parts.query,
-        "CONTENT_LENGTH": str(len(content or b"")),
+        "CONTENT_LENGTH": str(len(content)),
         "HTTP_HOST": parts.netloc,
         "REMOTE_ADDR": "127.0.0.1",
         "wsgi.url_scheme": parts.scheme,
-        "wsgi.input": BytesIO(content or b""),
+        "wsgi.input": BytesIO(content),
         "wsgi.errors": sys.stderr,
         **given,
     }

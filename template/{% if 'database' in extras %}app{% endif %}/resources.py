@@ -2,11 +2,11 @@
 
 from flask import Flask
 
-from app import described_views, items, sqldb
+from app import items, sqldb, typed_views
 
 
 def init_app(app: Flask) -> None:
     sqldb.init_app(app)
-    described_views.init_app(app)
+    typed_views.init_app(app)
 
     app.register_blueprint(items.bp)

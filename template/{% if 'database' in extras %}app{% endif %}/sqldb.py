@@ -1,7 +1,6 @@
-"""The database: PostgreSQL where DATABASE_URL names it, else SQLite. Do not edit it."""
+"""The database: that of DATABASE_URL, else SQLite in the instance folder. Do not edit it."""
 
 import os
-import sqlite3
 from contextlib import suppress
 from typing import Any
 
@@ -16,13 +15,9 @@ from werkzeug.exceptions import Conflict, HTTPException, NotFound, ServiceUnavai
 
 from app import sqldb_migrations
 
-SQLITE = "sqlite:///app.db"  # in the instance folder
-
-# Run on each new connection. What is committed survives a crash of the process and of the machine.
-SQLITE_PRAGMAS = ("busy_timeout = 5000", "journal_mode = WAL", "foreign_keys = ON")
-
-# Busy, locked, read-only, I/O error, full, cannot open (sqlite.org/rescode.html).
-SQLITE_AWAY = {5, 6, 8, 10, 13, 14}
+# Run on each new connection, which waits 5 seconds for a lock. What is committed survives a crash
+# of the process and of the machine.
+PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON"
 
 # How long to wait for PostgreSQL; the query of DATABASE_URL overrides each of them.
 POSTGRESQL_TIMEOUTS = {
@@ -35,8 +30,12 @@ STALLED = 15.0  # seconds, after which it cannot even say so; POSTGRESQL_STALLED
 # At most 15 connections a process; a request waits 5 seconds for one of them.
 POSTGRESQL_POOL = {"pool_size": 5, "max_overflow": 10, "pool_timeout": 5, "pool_pre_ping": True}
 
-# How a constraint that depends on other rows reports itself: PostgreSQL's codes, SQLite's messages.
-CONFLICTS = ("23503", "23505", "FOREIGN KEY", "UNIQUE")
+# SQLite is busy, locked, read-only, has an I/O error, is full, or cannot open it (sqlite.org/
+# rescode.html); PostgreSQL has ended a transaction that took too long.
+AWAY = {5, 6, 8, 10, 13, 14, "25P03", "25P04"}
+
+# How a constraint that depends on other rows reports itself, in SQLite and in PostgreSQL.
+CONFLICTS = ("19 FOREIGN KEY", "19 UNIQUE", "23503", "23505")
 
 db = SQLAlchemy(
     engine_options={"hide_parameters": True},  # values stay out of the log
@@ -60,7 +59,7 @@ def init_app(app: Flask) -> None:
 
     Raises ClickException if there is no place for the database, or DATABASE_URL names none.
     """
-    url = app.config.get("DATABASE_URL") or os.environ.get("DATABASE_URL") or SQLITE
+    url = app.config.get("DATABASE_URL") or os.environ.get("DATABASE_URL") or "sqlite:///app.db"
     app.config["SQLALCHEMY_ENGINES"] = {"default": engine_options(url)}
     try:
         db.init_app(app)
@@ -69,10 +68,11 @@ def init_app(app: Flask) -> None:
     app.teardown_appcontext_funcs.remove(_close_async_sessions)  # an event loop for each request
     app.teardown_appcontext(close_session)
     with app.app_context():
-        if db.engine.dialect.name == "sqlite":
-            sa.event.listen(db.engine, "connect", set_up_sqlite)
-        else:
-            sa.event.listen(db.engine, "do_connect", connect)
+        engine = db.engine
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", lambda made, _: made.executescript(PRAGMAS))
+    else:
+        sa.event.listen(engine, "do_connect", lambda _d, _r, to, by: Postgres.connect(*to, **by))
     for error in (sa.exc.DBAPIError, sa.exc.TimeoutError, OverflowError):
         app.register_error_handler(error, failed)
     sqldb_migrations.init_app(app)
@@ -88,18 +88,8 @@ def engine_options(text: str) -> dict[str, Any]:
         if url.drivername == "sqlite":
             return {"url": url}
     raise ClickException(
-        "write postgresql://user:password@host/name, or sqlite:///file.db, into DATABASE_URL: what"
-        " is there names no database"
+        "DATABASE_URL: write postgresql://user:password@host/name, or sqlite:///file.db"
     )
-
-
-def set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    for pragma in SQLITE_PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Postgres:
-    return Postgres.connect(*arguments, **options)
 
 
 def close_session(_error: object) -> None:
@@ -116,28 +106,19 @@ def failed(error: Exception) -> ResponseReturnValue:
 
     Catch IntegrityError in the view to say which conflict. Any other error is the app's own: 500.
     """
-    cause = getattr(error, "orig", error)
-    code = getattr(cause, "sqlstate", None) or str(cause)
+    cause: Any = getattr(error, "orig", error)
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorcode", 0) & 0xFF
     answer: HTTPException
-    if is_away(cause):
+    if code in AWAY or isinstance(cause, (psycopg.OperationalError, sa.exc.TimeoutError)):
         current_app.logger.error("The database does not answer: %r", cause)
         answer = ServiceUnavailable("The database does not answer. Try again.", retry_after=5)
-    elif isinstance(error, sa.exc.IntegrityError) and code.startswith(CONFLICTS):
+    elif f"{code} {cause}".startswith(CONFLICTS):
         answer = Conflict("It conflicts with what is stored.")
     elif isinstance(error, (sa.exc.DataError, OverflowError)) and has_strange_id():
         answer = NotFound()
     else:
         raise error
     return current_app.handle_http_exception(answer)
-
-
-def is_away(cause: Any) -> bool:
-    """Return whether the database failed, not what was asked of it."""
-    if isinstance(cause, sqlite3.Error):
-        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_AWAY  # the rest says which
-    if isinstance(cause, psycopg.InternalError):
-        return cause.sqlstate in ("25P03", "25P04")  # time-outs; 25P02 is a missing rollback
-    return isinstance(cause, (psycopg.OperationalError, sa.exc.TimeoutError))
 
 
 def has_strange_id() -> bool:

@@ -1,12 +1,11 @@
 """Migrations: what `flask db` does more than Alembic, and `/health/ready`. Do not edit it."""
 
 import logging
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.autogenerate.rewriter import Rewriter
 from alembic.migration import MigrationContext
-from alembic.operations.ops import AddColumnOp
 from click import ClickException, echo
 from flask import Flask, current_app, request
 from flask_alembic import Alembic
@@ -37,49 +36,41 @@ class Migrations(Alembic):
         """Run migrations, all or none. Raises ClickException if rows then refer to none.
 
         SQLite cannot alter most of a table: Alembic makes a new one and drops the old, which would
-        delete the rows that refer to it, or fail, if foreign keys were checked meanwhile.
+        delete the rows that refer to it, or fail, if foreign keys were checked meanwhile. Nothing
+        else uses the connection: Flask-Alembic throws it away.
         """
-        connection = self.migration_context.connection
-        if connection is None or connection.dialect.name != "sqlite":
-            return super().run_migrations(fn, **options)
-        sqlite: Any = connection.connection.dbapi_connection
+        connection: Any = self.migration_context.connection
+        if connection.dialect.name == "sqlite":
+            sqlite = connection.connection.dbapi_connection
+            sqlite.isolation_level = None  # else Python begins none for a change of a table
+            sqlite.executescript("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")
+            fn = partial(then_check_references, sqlite, fn)
+        super().run_migrations(fn, **options)
 
-        def check_references(*arguments: Any) -> Any:
-            yield from fn(*arguments)
-            broken = {row[0] for row in sqlite.execute("PRAGMA foreign_key_check")}
-            if broken:
-                raise ClickException(
-                    f"let the migration delete or change the rows of {', '.join(sorted(broken))}"
-                    " that would refer to no row: nothing is migrated"
-                )
 
-        sqlite.execute("PRAGMA foreign_keys = OFF")
-        sqlite.isolation_level = None  # else Python begins no transaction for a change of a table
-        sqlite.execute("BEGIN IMMEDIATE")
-        try:
-            super().run_migrations(check_references, **options)
-        finally:
-            sqlite.rollback()  # of what is not committed
-            sqlite.isolation_level = ""
-            sqlite.execute("PRAGMA foreign_keys = ON")
+def then_check_references(sqlite: Any, fn: Any, *arguments: Any) -> Any:
+    yield from fn(*arguments)
+    if broken := {row[0] for row in sqlite.execute("PRAGMA foreign_key_check")}:
+        raise ClickException(
+            f"let the migration delete or change the rows of {', '.join(sorted(broken))}"
+            " that would refer to no row: nothing is migrated"
+        )
 
 
 alembic = Migrations(metadatas=Model.metadata)
 # It tells its context each time, which /health/ready would repeat all day, and its plug-ins.
-logging.getLogger("alembic.runtime.migration").addFilter(
-    lambda record: record.levelno > logging.INFO or record.msg.startswith("Running")
-)
-logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
-rewrite = Rewriter()
+for name in ("alembic.runtime.migration", "alembic.runtime.plugins"):
+    logging.getLogger(name).addFilter(
+        lambda record: record.levelno > logging.INFO or record.msg.startswith("Running")
+    )
 
 
-@rewrite.rewrites(AddColumnOp)
-def ask_for_default(_context: Any, _revision: Any, op: AddColumnOp) -> AddColumnOp:
-    column = op.column
-    if not column.nullable and column.server_default is None:
-        name = f"{op.table_name}.{column.name}"
-        echo(f"Write server_default=… for {name}: rows that are there have no value.", err=True)
-    return op
+def ask_for_default(item: Any, _name: Any, kind: str, is_stored: bool, stored: Any) -> bool:
+    """Tell of a column to add that needs a value for the rows that are there."""
+    is_new = kind == "column" and not is_stored and stored is None
+    if is_new and not item.nullable and item.server_default is None:
+        echo(f"Write server_default=… for {item}: rows that are there have no value.", err=True)
+    return True  # it is compared as usual
 
 
 def import_type(kind: str, item: Any, context: Any) -> bool:
@@ -108,8 +99,8 @@ def init_app(app: Flask) -> None:
     app.config["ALEMBIC_CONTEXT"] = {
         "render_as_batch": True,
         "transactional_ddl": True,
+        "include_object": ask_for_default,
         "render_item": import_type,
-        "process_revision_directives": rewrite,
         **app.config.get("ALEMBIC_CONTEXT", {}),
     }
     app.config.setdefault("ALEMBIC", {}).setdefault("post_write_hooks", FORMAT)
@@ -131,8 +122,7 @@ def check_names() -> None:
 def check_migrations() -> None:
     """Let `/health/ready` answer 503 while migrations are missing or the database is away."""
     if request.endpoint == "health.ready" and is_behind():
-        why = "The database is older than the app. Run `flask db upgrade`."
-        raise ServiceUnavailable(why, retry_after=5)
+        raise ServiceUnavailable("Run `flask db upgrade`: the database is older.", retry_after=5)
 
 
 def is_behind() -> bool:

@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException
 
-from app import described_views
+from app import typed_views
 from app.typed_views import Input, gives, problem
 
 
@@ -36,7 +36,7 @@ def client(bare: Flask) -> FlaskClient:
     bare.add_url_rule("/books", view_func=gives(201)(lend), methods=["POST"])
     bare.add_url_rule("/books", view_func=gives()(borrowed))
     bare.register_error_handler(HTTPException, to_json)
-    described_views.init_app(bare)
+    typed_views.init_app(bare)
     return bare.test_client()
 
 
@@ -85,5 +85,5 @@ def test_page_loads_nothing_from_elsewhere(client: FlaskClient) -> None:
 
 def test_page_is_switched_off(bare: Flask) -> None:
     bare.config["API_DOCS"] = False
-    described_views.init_app(bare)
+    typed_views.init_app(bare)
     assert bare.test_client().get("/docs").status_code == 404

@@ -2,11 +2,10 @@
 
 from datetime import datetime
 
-import sqlalchemy as sa
-from flask import Blueprint, abort, g
+from flask import Blueprint, g
 from pydantic import BaseModel, Field, SecretStr
 
-from app.accounts import links, passwords, sessions
+from app.accounts import links, sessions
 from app.accounts.models import Email, Secret
 from app.accounts.passwords import NewPassword
 from app.accounts.sessions import login_required
@@ -14,24 +13,24 @@ from app.sqldb import db
 from app.typed_views import Input, gives
 
 bp = Blueprint("accounts", __name__, url_prefix="/api")
-sign_up = Blueprint("sign_up", __name__, url_prefix="/api/users")
-by_mail = Blueprint("by_mail", __name__, url_prefix="/api/password-resets")
+by_mail = Blueprint("by_mail", __name__, url_prefix="/api")
+sign_up = Blueprint("sign_up", __name__, url_prefix="/api")
 
 
 class Address(Input):
     email: Email = Field(repr=False)
 
 
-class Credentials(Address):
+class Password(Input):
     password: SecretStr
+
+
+class Credentials(Address, Password):
+    pass
 
 
 class NewToken(Credentials):
     name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")
-
-
-class Confirmation(Input):
-    password: SecretStr
 
 
 class PasswordChange(Input):
@@ -79,7 +78,7 @@ def log_in(json: Credentials) -> User:
 @login_required
 @gives()
 def read() -> Login:
-    return Login(user=User.model_validate(g.user), session=Session.model_validate(g.secret))
+    return Login(user=g.user, session=g.secret)
 
 
 @bp.delete("/session")
@@ -92,16 +91,14 @@ def log_out() -> None:
 @login_required
 @gives()
 def index() -> list[Session]:
-    mine = sa.select(Secret).where(*sessions.of(g.user)).order_by(Secret.id)
-    return [Session.model_validate(session) for session in db.session.scalars(mine)]
+    return [Session.model_validate(it) for it in db.session.scalars(sessions.of(g.user))]
 
 
 @bp.delete("/sessions/<int:session_id>")
 @login_required
 @gives(204)
 def end(session_id: int) -> None:
-    mine = sa.delete(Secret).where(*sessions.of(g.user), Secret.id == session_id)
-    db.session.scalar(mine.returning(Secret.id)) or abort(404)
+    db.session.delete(db.one_or_abort(sessions.of(g.user).where(Secret.id == session_id)))
     db.session.commit()
 
 
@@ -119,9 +116,8 @@ def create_token(json: NewToken) -> tuple[Token, dict[str, str]]:
 @login_required
 @gives(204)
 def change_password(json: PasswordChange) -> None:
-    account = sessions.check(g.user.email, json.old_password)
-    sessions.update(account, passwords.hashed(json.new_password))
-    sessions.end(Secret.account_id == account.id, Secret.id != g.secret.id)
+    sessions.check(g.user.email, json.old_password, json.new_password)
+    sessions.end(Secret.account_id == g.user.id, Secret.id != g.secret.id)
     db.session.commit()
 
 
@@ -129,34 +125,28 @@ def change_password(json: PasswordChange) -> None:
 @login_required
 @gives(204)
 def change_email(json: Credentials) -> None:
-    account = sessions.check(g.user.email, json.password)
-    account.email = json.email
-    db.session.flush()  # 409 if it is taken
-    sessions.log_out(Secret.account_id == account.id)
+    sessions.check(g.user.email, json.password)
+    g.user.email = json.email
+    sessions.log_out(Secret.account_id == g.user.id)  # 409 if it is taken
 
 
 @bp.delete("/me")
 @login_required
 @gives(204)
-def delete(json: Confirmation) -> None:
-    account = sessions.check(g.user.email, json.password)
-    db.session.delete(account)
-    sessions.log_out(Secret.account_id == account.id)
+def delete(json: Password) -> None:
+    sessions.check(g.user.email, json.password)
+    db.session.delete(g.user)
+    sessions.log_out(Secret.account_id == g.user.id)
 
 
-@sign_up.post("")
+@sign_up.post("/users", defaults={"kind": "new"})
+@by_mail.post("/password-resets", defaults={"kind": "reset"})
 @gives(202)
-def ask_for_account(json: Address) -> None:
-    links.ask(json.email, "new")
+def ask_for_link(json: Address, kind: str) -> None:
+    links.ask(json.email, kind)
 
 
-@by_mail.post("")
-@gives(202)
-def ask_for_reset(json: Address) -> None:
-    links.ask(json.email, "reset")
-
-
-@by_mail.put("")
+@by_mail.put("/password-resets")
 @gives(204)
 def reset(json: PasswordReset) -> None:
     account = links.redeem(json.token.get_secret_value(), json.password)

@@ -5,8 +5,6 @@ The pages run the JavaScript of docs/login.md and of a project's README.
 
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any, TextIO
 
 import pytest
 from chromium import Browser, Certificate, Chromium
-from conftest import ROOT, copy
+from conftest import ROOT, copy, run_python
 from relay import tls_front
 from servers import gunicorn, render_answers
 from test_refusals import Apis, Case, ends, number
@@ -169,9 +167,7 @@ def logins(
         with (project / f"policies/{name}.py").open("a") as settings:
             settings.write(f'\nSIGN_UP, MAIL_URL, MAIL_FROM = True, "log:", "{ADA}"\n')
             settings.write(f'PASSWORD_PAGE = "{page}/password"\n')
-    flask(project, "db", "upgrade")
-    for email in (ADA, EVE):
-        flask(project, "users", "add", email, typed=PASSWORD)
+    run_python(project, "-c", SET_UP, PASSWORD, ADA, EVE)
     with (
         gunicorn(project, "logins:app") as http,
         tls_front(http, certificate) as https,
@@ -182,9 +178,17 @@ def logins(
         yield Logins(https, http, log, mails=mails, readme=readme)
 
 
-def flask(project: Path, *arguments: str, typed: str = "") -> None:
-    command = [sys.executable, "-m", "flask", *arguments]
-    subprocess.run(command, cwd=project, input=typed, text=True, check=True)
+# In one process, because each takes long to start.
+SET_UP = """
+import sys
+from app import create_app
+
+app, (_, password, *emails) = create_app(), sys.argv
+with app.app_context():
+    for arguments in (["db", "upgrade"], *(["users", "add", email] for email in emails)):
+        result = app.test_cli_runner().invoke(args=arguments, input=password)
+        assert result.exit_code == 0, result.output
+"""
 
 
 # JavaScript

@@ -61,12 +61,17 @@ class Secrets(RuleBasedStateMachine):
         acts = (self.log_in, self.make_token)
         return multiple(*(act(name=name, word=WORDS[0]) for name in NAMES for act in acts))
 
+    def carrier(self, secret: str) -> str:
+        return self.gone.get(secret) or self.alive.get(secret, ("", ""))[0]
+
+    def hash(self, secret: str) -> str:
+        return digest(self.carrier(secret), secret)
+
     def ask(self, method: str, path: str, secret: str = "", json: Any = None) -> Any:
-        carrier = self.gone.get(secret) or self.alive.get(secret, ("", ""))[0]
         with app.app_context():  # the limits have tests of their own
             db.session.execute(delete(Attempts))
             db.session.commit()
-        return self.show(carrier, method, path, secret, json)
+        return self.show(self.carrier(secret), method, path, secret, json)
 
     def show(self, carrier: str, method: str, path: str, secret: str, json: Any = None) -> Any:
         client = app.test_client()
@@ -116,7 +121,7 @@ class Secrets(RuleBasedStateMachine):
     def end_another(self, secret: str, other: str) -> None:
         """Of one's own or of somebody else."""
         with app.app_context():
-            row = db.session.query(Secret).filter_by(hash=digest(other)).first()
+            row = db.session.query(Secret).filter_by(hash=self.hash(other)).first()
             number = row.id if row else 2**31 - 1
         response = self.ask("DELETE", f"/api/sessions/{number}", secret)
         if secret not in self.alive:
@@ -142,7 +147,8 @@ class Secrets(RuleBasedStateMachine):
     def expire(self, secret: str) -> None:
         with app.app_context():
             past = {"ends_at": now() - timedelta(seconds=1)}
-            db.session.execute(update(Secret).where(Secret.hash == digest(secret)).values(past))
+            same = Secret.hash == self.hash(secret)
+            db.session.execute(update(Secret).where(same).values(past))
             db.session.commit()
         self.end(secret)
 

@@ -14,8 +14,7 @@ from werkzeug.exceptions import Conflict
 
 from app import errors, operations
 from app.cors import Policy, init_app
-from app.described_views import document
-from app.typed_views import Input, gives, problem, secured
+from app.typed_views import Input, document, gives, problem, secured
 
 T = TypeVar("T")
 

@@ -34,12 +34,12 @@ def includes(*names: str) -> list[Any]:
 
 READ, PROBLEMS = includes("read", "problems")
 
-# A section of cases.yml with the table's kind, how the start reads a list, and its example.
-SECTIONS: dict[str, tuple[str, Callable[[Any], Listed], str]] = {
-    "origins": ("origin", policies.parse_origins, "https://app.example.com"),
-    "methods": ("method", policies.parse_methods, "GET, POST"),
-    "allowed_headers": ("allowed header", policies.parse_allow_headers, "Content-Type"),
-    "exposed_headers": ("exposed header", policies.parse_expose_headers, "X-Request-ID"),
+# A section of cases.yml with the table's kind, and the example of a list.
+SECTIONS = {
+    "origins": ("origin", "https://app.example.com"),
+    "methods": ("method", "GET, POST"),
+    "allowed_headers": ("allowed header", "Content-Type"),
+    "exposed_headers": ("exposed header", "X-Request-ID"),
 }
 
 
@@ -56,7 +56,7 @@ def at_prompt(section: str, item: str) -> Verdict:
 
 def list_at_prompt(section: str, value: Any) -> Listed:
     """Return what the macro finds in a list, without what belongs to the list as a whole."""
-    kind, _, example = SECTIONS[section]
+    kind, example = SECTIONS[section]
     found = json.loads(str(READ.read(kind, value, example)))
     return tuple(found["items"]), found["problems"]
 
@@ -88,18 +88,16 @@ def read(section: str, item: str) -> Verdict:
 
 
 def read_list(section: str, value: Any) -> Listed:
-    """Return what both readers find in a list: neither leaves any of it to the other."""
-    values, problems = started = SECTIONS[section][1](value)
-    assert started[0] == list_at_prompt(section, value)[0]
-    assert "; ".join(problems) == str(problem_at_prompt(section, value))
-    return values, problems
+    """Return what the prompt finds in a list: whycors reads items only."""
+    problem = problem_at_prompt(section, value)
+    return list_at_prompt(section, value)[0], problem.split("; ") if problem else []
 
 
 def problem_at_prompt(section: str, value: Any) -> str:
     """Return what the question's validator says of an answer."""
     if section == "origins":
         return str(PROBLEMS.origins_problem(value))
-    kind, _, example = SECTIONS[section]
+    kind, example = SECTIONS[section]
     return str(PROBLEMS.headers_problem(kind, value, False, example))
 
 
@@ -109,29 +107,44 @@ DEFAULTS = {
     "allowed_headers": "Content-Type, Authorization",
     "exposed_headers": "X-Request-ID",
 }
-PARTS = {
-    "frontend_origins": "origins",
-    "allow_credentials": "supports_credentials",
-    "allowed_headers": "allow_headers",
-    "exposed_headers": "expose_headers",
-}
+
+
+# What is wrong with a list as a whole, and not with its items, which are all that whycors reads.
+OF_LISTS = ("CORS_ORIGINS: write at least one origin", "CORS_ORIGINS: write any alone")
 
 
 def read_policy(changes: dict[str, Any]) -> list[str]:
-    """Return both readers' problems with a whole policy, as the start has them."""
+    """Return both readers' problems with a whole policy, as the prompt has them."""
     answers = {**DEFAULTS, **changes}
-    problems = problems_at_start(answers)
-    assert sorted(problems) == sorted(problems_at_prompt(answers))
+    problems = problems_at_prompt(answers)
+    of_items = [problem for problem in problems if not problem.startswith(OF_LISTS)]
+    assert sorted(of_items) == sorted(problems_at_start(answers))
     return [problem.partition(": ")[2] for problem in problems]
 
 
 def problems_at_start(answers: dict[str, Any]) -> list[str]:
-    parts = {PARTS[name]: answer for name, answer in answers.items()}
-    try:
-        policies.checked({**parts, "methods": "GET, PUT", "max_age": 600})
-    except policies.PolicyError as error:
-        return error.problems
-    return []
+    origins, allowed, exposed = (
+        items_at_start(section, answers[name])
+        for section, name in (
+            ("origins", "frontend_origins"),
+            ("allowed_headers", "allowed_headers"),
+            ("exposed_headers", "exposed_headers"),
+        )
+    )
+    credentials = answers["allow_credentials"]
+    policy = policies.Policy(origins, ("GET", "PUT"), credentials, allowed, exposed, 600)
+    return [*policies.problems(policy)]
+
+
+def items_at_start(section: str, value: Any) -> tuple[str, ...]:
+    """Return the canonical items, each once, and those that are refused."""
+    items = value.replace(",", " ").split() if isinstance(value, str) else value
+    verdicts = [at_start(section, item) for item in items]
+    accepted: dict[str, str] = {}
+    for item, problem in verdicts:
+        if problem is None:
+            accepted.setdefault(item.lower(), item)
+    return (*accepted.values(), *(item for item, problem in verdicts if problem is not None))
 
 
 def problems_at_prompt(answers: dict[str, Any]) -> list[str]:

@@ -453,6 +453,6 @@ def test_tests_stay_green_without_the_sample(own: Path) -> None:
     for name in ("app/items.py", "tests/test_items.py"):
         (own / name).unlink()
     resources = own / "app/resources.py"
-    replace(resources, "described_views, items, sqldb", "described_views, sqldb")
+    replace(resources, "items, sqldb, typed_views", "sqldb, typed_views")
     replace(resources, "\n    app.register_blueprint(items.bp)\n", "")
     assert_green(own)

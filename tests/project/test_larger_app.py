@@ -251,8 +251,8 @@ def test_owner_adds_a_resource(
     resources = project / "app/resources.py"
     replace(
         resources,
-        "import described_views, items, sqldb",
-        "import described_views, items, notes, sqldb",
+        "import items, sqldb, typed_views",
+        "import items, notes, sqldb, typed_views",
     )
     replace(resources, "(items.bp)\n", "(items.bp)\n    app.register_blueprint(notes.bp)\n")
     settings = project / "app/settings.py"

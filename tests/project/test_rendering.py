@@ -89,10 +89,9 @@ def test_default_project_is_read_in_an_hour(render: Render) -> None:
 
 # Of the database extra; what is its owner's to read, and what is the template's.
 LARGEST = {
-    "app/typed_views.py": 140,
-    "app/described_views.py": 70,
-    "app/sqldb.py": 150,
-    "app/sqldb_migrations.py": 145,
+    "app/typed_views.py": 191,
+    "app/sqldb.py": 127,
+    "app/sqldb_migrations.py": 134,
     "app/items.py": 100,
     "app/models.py": 40,
     "app/resources.py": 15,

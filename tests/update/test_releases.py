@@ -550,8 +550,10 @@ def test_database_that_is_added_later_is_todays(history: Path, tmp_path: Path) -
 
 
 def test_no_answer_goes_back_to_the_database_of_3_0_0(history: Path, tmp_path: Path) -> None:
-    """It would delete the files of today's."""
+    """It would delete the files of today's, and a new project would have none of either."""
     project = tmp_path / "project"
+    with pytest.raises(ValueError, match="write 4.0.0, not 3.0.0"):
+        copy(history, project, {"extras": ["database"], "database_extra": "3.0.0"})
     copy(history, project, {"extras": ["database"]})
     commit(project)
     with pytest.raises(ValueError, match="write 4.0.0, not 3.0.0"):

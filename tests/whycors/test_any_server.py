@@ -77,7 +77,7 @@ SEVEN: dict[str, tuple[Answer, str]] = {
             200,
             allow(origin, ALLOW[1], *METHODS) if (origin or "").startswith(PAGE) else [ALLOW[1]],
         ),
-        f"any site can have an origin that the server allows, {PAGE}.probe.invalid: compare",
+        f"any site can have an origin that the server allows, {PAGE}.probe.invalid, ",
     ),
     "log-in": (
         log_in_first,
@@ -113,7 +113,7 @@ FINE: dict[str, Answer] = {
 # What else keeps a page from an answer, and who is to blame for it.
 BLOCKED: dict[str, tuple[Answer, str]] = {
     "plain": (lambda *_: (200, []), f"allow {PAGE}: the response has no Access-Control-Allow-"),
-    "own-401": (lambda *_: (401, []), "the answer is 401, which the page cannot read: the page"),
+    "own-401": (lambda *_: (401, []), "the server answers 401, without CORS headers: the page has"),
     "gateway": (lambda *_: (502, []), "the proxy cannot reach the API: start it"),
     "other": (
         lambda *_: (200, [("Access-Control-Allow-Origin", "https://app.example.com:444")]),
@@ -243,6 +243,7 @@ def test_nothing_is_sent_that_may_change_data(somebody: str) -> None:
     Somebody.asked.clear()
     for name in ANSWERS:
         probe(f"{somebody}/{name}", "POST", "PUT", "DELETE", headers=("X-Token",))
+        probe(f"{somebody}/{name}", "POST")  # which has no preflight
     assert {*Somebody.asked} == {"GET", "OPTIONS"}
     told = probe(f"{somebody}/right", "POST", "PUT")
     assert "not sent, as it may change data: POST, PUT" in told.text
@@ -259,7 +260,7 @@ def test_page_on_https_cannot_call_plain_http() -> None:
     told = probe("http://api.invalid/x")
     assert told.code == 1
     assert "have the page call https://api.invalid/x" in told.text
-    assert len(told.rows) == 1
+    assert [row["result"] for row in told.rows] == ["blocked", "not tried until then"]
 
 
 def test_what_only_the_request_itself_would_tell(somebody: str) -> None:
@@ -356,11 +357,29 @@ def program(folder: Path, name: str, text: str, *command: str) -> Iterator[str]:
         yield f"http://localhost:{port}/items"
 
 
+@contextmanager
+def flask(_: Path, recipe: str) -> Iterator[str]:
+    app = Flask("somebodys")
+    exec(recipe, {"app": app})
+    app.add_url_rule("/items", view_func=list)
+    with served(app) as url:
+        yield f"{url}/items"
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.port}"
+    server.shutdown()
+
+
 SERVERS: dict[str, Served] = {
     "nginx": behind_nginx,
     "Express": express,
     "FastAPI": fastapi,
     "Django": django,
+    "Flask": flask,
 }
 
 
@@ -385,11 +404,10 @@ def test_recipe_makes_a_real_server_right(
         assert probe(url, credentials=True).code == (0 if credentials else 1)
 
 
-@pytest.mark.parametrize("server", ["Spring", "Flask", "Go", "Apache"])
+@pytest.mark.parametrize("server", ["Spring", "Go", "Apache"])
 def test_recipe_of_other_servers(server: str) -> None:
     signs = {
         "Spring": (("Content-Type", "application/json"),),
-        "Flask": (("Server", "Werkzeug/3.1.3 Python/3.13"),),
         "Go": (("Content-Type", "text/plain; charset=utf-8"),),
         "Apache": (("Server", "Apache/2.4.65 (Debian)"),),
     }
@@ -420,14 +438,6 @@ def loose_app() -> Flask:
     return app
 
 
-@contextmanager
-def served(app: Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://localhost:{server.port}"
-    server.shutdown()
-
-
 def keeps(url: str, app: Flask) -> Result:
     """Compare a server with the policy of an app, as `flask cors probe URL` does."""
     return CliRunner().invoke(commands, ["probe", url], obj=ScriptInfo(create_app=lambda: app))
@@ -449,4 +459,4 @@ def test_pattern_without_an_end_of_a_plain_flask_app_is_named() -> None:
     with served(loose_app()) as url:
         found = keeps(url, loose_app())
     assert found.exit_code == 1, found.output
-    assert f"allows, {PAGE}.probe.invalid: compare" in " ".join(found.stdout.split())
+    assert f"allows, {PAGE}.probe.invalid, " in " ".join(found.stdout.split())

@@ -433,7 +433,7 @@ def test_explain_takes_what_is_pasted(cors: Commands) -> None:
         ([APP, "GET", "/", "--header", "any"], "not any: it stands for every header"),
         ([APP, "PUT", "/", "--content-type", "a/b\r\nX: y"], "it is not a media type"),
         ([APP, "PUT", "/", "--content-type", "json"], "such as application/json, not json: "),
-        ([APP, "GET"], "Missing argument 'PATH'"),
+        ([APP, "GET"], "write ORIGIN METHOD PATH, or put the browser's error in quotes"),
         ([APP, "GET", "/", "--cookie"], "No such option"),
     ],
 )

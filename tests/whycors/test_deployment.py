@@ -14,7 +14,7 @@ from proxied import FAULTS, PAGE, SECURE, SECURE_PAGE, Probe, listening
 from servers import free_port
 
 from whycors.browser import Headers, Response
-from whycors.policies import Policy, checked
+from whycors.policies import Policy
 from whycors.probe import NO_ROUTE
 from whycors.trials import NOT_NEEDED, Place, check_origin, check_plain_http
 
@@ -108,7 +108,7 @@ FIXES = {
     "second": "a proxy adds its own: remove it from the proxy (nginx: add_header)",
     "no-vary": "the response lacks Vary: Origin: a cache may give",
     "no-vary-without-origin": "the response lacks Vary: Origin: a cache may give",
-    "prefix": "the deployed API allows http://app.example.probe.invalid:3000, ",
+    "prefix": "API allows https://app.example:3000, http://app.example.probe.invalid, ",
     "null": "the deployed API allows null (any site can send it), which the policy here does not",
     "cached": "lacks Vary: Origin, and caches keep it (public, max-age=600): a cache",
     "uncached": "the response lacks Vary: Origin: a cache may give",
@@ -319,20 +319,8 @@ def test_long_run_is_bounded_and_shows_its_progress(probe: Probe) -> None:
 
 
 def test_origins_of_this_machine_are_not_needed_in_production() -> None:
-    policy = checked(
-        {
-            "origins": [
-                "http://localhost:5173",
-                "capacitor://localhost",
-                "https://app.example",
-            ],
-            "methods": ["GET"],
-            "supports_credentials": False,
-            "allow_headers": [],
-            "expose_headers": [],
-            "max_age": 600,
-        }
-    )
+    origins = ("http://localhost:5173", "capacitor://localhost", "https://app.example")
+    policy = Policy(origins, ("GET",), False, (), (), 600)
 
     def refuse(method: str, url: str, headers: Headers) -> Response:
         return Response(200, (("Vary", "Origin"),))

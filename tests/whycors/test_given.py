@@ -314,6 +314,14 @@ def test_language_of_which_only_the_url_is_read(cors: Commands) -> None:
         ),
         (
             [
+                f"--origin={APP}",
+                "Firefox can’t establish a connection to the server at ws://api.example.com/ws.",
+            ],
+            "Blocked: the page is on https: have it call wss://api.example.com/ws",
+            1,
+        ),
+        (
+            [
                 (
                     f"Mixed Content: The page at '{APP}/page' was loaded over HTTPS, but attempted"
                     " to connect to the insecure WebSocket endpoint 'ws://api.example.com/ws'. This"
@@ -344,6 +352,8 @@ def test_public_path_below_a_base(cors: Commands) -> None:
         assert result.exit_code == 0, result
         assert result.stdout.startswith(f"Read as {API}: the app has this path, so a proxy strips")
         assert "copier" not in result.stdout
+    host = "https://v1.example.com"
+    assert f"Read as {host}/api/echo: " in cors("explain", S, "GET", f"{host}/v1/api/echo").stdout
     # Nothing is stripped from a path that the app has, or has no part of.
     for path in ("/api/echo", "/v1/elsewhere"):
         assert "Read as" not in cors("explain", S, "GET", path, config=public).stdout
@@ -452,6 +462,18 @@ def test_nothing_is_changed_to_work_it_out(
     assert {*(by_method / "ran").read_text().split()} == {"OPTIONS", "GET"}
     assert done.stdout.splitlines()[-1] == (
         f"Not tried, since it may change data: {untried}. To try it, add --method POST --send."
+    )
+
+
+def test_page_of_a_request_that_nothing_names(cors: Commands, by_method: Path) -> None:
+    """It is one that the policy allows; where none can be read, a body is no reason to fail."""
+    pages = f"Allowed from {APP} and {LOCAL}: the page may read the response"
+    result = cors("explain", "/api/echo", **ALLOWED)
+    assert (result.exit_code, result.stdout) == (0, f"{pages}\n")
+    done = explained(by_method, "curl http://localhost:5000/elsewhere --data a=1")
+    assert (done.returncode, done.stdout) == (
+        2,
+        "Not tried, since it may change data: POST. To try it, add --method POST --send.\n",
     )
 
 

@@ -16,16 +16,15 @@ users = AppGroup("users", help="Add, reset, disable and list accounts.")
 
 @users.command()
 @argument("email")
-@option("--admin", is_flag=True)
-def add(email: str, admin: bool) -> None:
+@option("--admin", "is_admin", is_flag=True)
+def add(email: str, is_admin: bool) -> None:
     """Make an account. Its password is typed, or comes from standard input."""
     try:
         email = TypeAdapter(Email).validate_python(email)
+        db.session.add(Account(email=email, password=read_password(), is_admin=is_admin))
+        db.session.commit()
     except ValueError:
         raise ClickException("write an address, such as ada@example.com") from None
-    db.session.add(Account(email=email, password=read_password(), is_admin=admin))
-    try:
-        db.session.commit()
     except sa.exc.IntegrityError:
         raise ClickException("write another address: this one has an account") from None
 
@@ -34,28 +33,25 @@ def add(email: str, admin: bool) -> None:
 @argument("email")
 def reset(email: str) -> None:
     """Set another password, end all sessions, and enable the account."""
-    change(email, password=read_password(), is_disabled=False)
+    change(email, read_password())
 
 
 @users.command()
 @argument("email")
 def disable(email: str) -> None:
     """Let nobody log in, and end all sessions."""
-    change(email, is_disabled=True)
+    change(email, "")
 
 
 @users.command("list")
 def show() -> None:
     """List the accounts."""
     for account in db.session.scalars(sa.select(Account).order_by(Account.email)):
-        marks = [mark for mark in ("admin", "disabled") if getattr(account, f"is_{mark}")]
-        echo("\t".join([account.email, f"{account.created_at:%Y-%m-%d}", *marks]))
+        marks = "\tadmin" * account.is_admin + "\tdisabled" * (not account.password)
+        echo(f"{account.email}\t{account.created_at:%Y-%m-%d}{marks}")
 
 
-@users.command()
-def clean() -> None:
-    """Remove the sessions, links and counters that have ended."""
-    sessions.clean()
+users.command(help="Remove the sessions, links and attempts that have ended.")(sessions.clean)
 
 
 def read_password() -> str:
@@ -68,8 +64,8 @@ def read_password() -> str:
         raise ClickException(str(error)) from None
 
 
-def change(email: str, **values: object) -> None:
-    changed = sa.update(Account).where(Account.email == email.casefold()).values(values)
+def change(email: str, password: str) -> None:
+    changed = sa.update(Account).where(Account.email == email.casefold()).values(password=password)
     account_id = db.session.scalar(changed.returning(Account.id))
     if account_id is None:
         raise ClickException("write the address of an account: `flask users list` has them")

@@ -1,9 +1,7 @@
 """How often one may guess: exact over all workers, because the database counts."""
 
-from datetime import timedelta
-from hashlib import sha256
+import hmac
 from ipaddress import ip_address, ip_network
-from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app, request
@@ -13,22 +11,52 @@ from werkzeug.exceptions import TooManyRequests
 from app.accounts.models import Attempts, now
 from app.sqldb import db
 
-INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+# In how many seconds attempts are forgotten, and of what there may be how many at once.
+LIMITS = {
+    "log in": (900, {"{who} {network}": 10, "{who}": 100, "{network}": 50}),
+    # A browser that has logged in before is counted by itself (OWASP's device cookies): nobody can
+    # lock an owner out.
+    "log in again": (900, {"{who}": 10}),
+    "mail": (3 * 3600, {"{who}": 3, "{network}": 50}),
+}
 
 
-def of_log_in(email: str, device: int | None) -> dict[str, int]:
-    """Return what is limited, and how often it may be.
+def reserve(act: str, who: str | int) -> dict[str, int]:
+    """Count an attempt against each limit of an act, or against none. Returns what `undo` takes.
 
-    A browser that has logged in before is counted by itself (OWASP's device cookies): nobody can
-    lock an owner out.
+    These are leaky buckets (GCRA): a row has the time when all of its attempts are forgotten.
+    Raises TooManyRequests.
     """
-    if device:
-        return {f"device {device}": 10}
-    return {f"{email} {network()}": 10, email: 100, **of_network("log-in")}
+    (period, limits), time, counted = LIMITS[act], now().timestamp(), {}
+    # No address is stored, and where there is a SECRET_KEY, nobody without it can try one.
+    secret = str(current_app.secret_key).encode()
+    for what, most in limits.items():
+        if what != "{network}" or current_app.config["LOGIN_COUNTS_NETWORKS"]:
+            key = f"{act} {what.format(who=who, network=network())}"
+            counted[hmac.digest(secret, key.encode(), "sha256").hex()] = period // most
+    counted = dict(sorted(counted.items()))  # in one order, no two requests wait for each other
+    rows = [{"key": key, "until": time + seconds} for key, seconds in counted.items()]
+    dialect = sqlite if db.engine.dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(Attempts).values(rows)
+    old, new = Attempts.until, insert.excluded.until
+    later = sa.case((old > time, old + (new - time)), else_=new)
+    upsert = insert.on_conflict_do_update(
+        index_elements=["key"], set_={"until": later}, where=later <= time + period
+    )
+    done = db.session.scalars(upsert.returning(Attempts.key)).all()
+    if used_up := counted.keys() - done:
+        db.session.rollback()
+        wait = max(counted[key] for key in used_up)
+        raise TooManyRequests("Too many attempts. Try again later.", retry_after=wait)
+    db.session.commit()
+    return counted
 
 
-def of_network(what: str) -> dict[str, int]:
-    return {f"{what} {network()}": 50} if current_app.config["LOGIN_COUNTS_NETWORKS"] else {}
+def undo(attempt: dict[str, int]) -> None:
+    """Take back an attempt that was none. The caller commits."""
+    for key, seconds in attempt.items():
+        less = {"until": Attempts.until - seconds}
+        db.session.execute(sa.update(Attempts).where(Attempts.key == key).values(less))
 
 
 def network() -> str:
@@ -39,37 +67,3 @@ def network() -> str:
         return request.remote_addr or ""
     address = getattr(address, "ipv4_mapped", None) or address
     return str(ip_network(f"{address}/{min(address.max_prefixlen, 64)}", strict=False))
-
-
-def reserve(limits: dict[str, int], period: timedelta = timedelta(minutes=15)) -> list[Any]:
-    """Count an attempt against each limit, or none, and return it. Raises TooManyRequests."""
-    time = now()
-    # No address is stored. In one order, no two requests wait for each other.
-    keys = sorted((sha256(what.encode()).hexdigest(), most) for what, most in limits.items())
-    rows = [{"key": key, "remaining": most - 1, "until": time + period} for key, most in keys]
-    insert = INSERT[db.engine.dialect.name](Attempts).values(rows)
-    old, new, is_over = Attempts, insert.excluded, Attempts.until <= time
-    upsert = insert.on_conflict_do_update(
-        index_elements=["key"],
-        set_={
-            "remaining": sa.case((is_over, new.remaining), else_=old.remaining - 1),
-            "until": sa.case((is_over, new.until), else_=old.until),
-        },
-        where=is_over | (old.remaining > 0),
-    )
-    counted = db.session.execute(upsert.returning(old.key, old.until)).all()
-    if len(counted) == len(rows):
-        db.session.commit()
-        return sorted(counted)
-    db.session.rollback()
-    used_up = old.key.in_(dict(keys)) & (old.remaining == 0)
-    end = db.session.scalar(sa.select(sa.func.max(old.until)).where(used_up)) or time
-    seconds = max(1, round((end - time).total_seconds()))
-    raise TooManyRequests("Too many attempts. Try again later.", retry_after=seconds)
-
-
-def undo(attempt: list[Any]) -> None:
-    """Take back an attempt that was none. The caller commits."""
-    for key, until in attempt:
-        same, more = (Attempts.key == key, Attempts.until == until), Attempts.remaining + 1
-        db.session.execute(sa.update(Attempts).where(*same).values(remaining=more))

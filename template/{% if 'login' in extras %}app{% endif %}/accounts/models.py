@@ -1,10 +1,10 @@
-"""The tables: accounts, the secrets that let them in, and how many attempts are left."""
+"""The tables: accounts, the secrets that let them in, and the attempts to guess a password."""
 
 from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import Double, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models import Model
@@ -23,9 +23,8 @@ class Account(Model):
     __table_args__ = {"sqlite_autoincrement": True}  # the id of a deleted account never comes back
     id: Mapped[int] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(String(762), unique=True)  # casefolded, which may lengthen
-    password: Mapped[str] = mapped_column(String(200))  # its hash
+    password: Mapped[str] = mapped_column(String(200))  # its hash, empty if it is disabled
     is_admin: Mapped[bool] = mapped_column(default=False)
-    is_disabled: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -54,5 +53,4 @@ class Secret(Model):
 class Attempts(Model):
     __tablename__ = "account_attempts"
     key: Mapped[str] = mapped_column(String(64), primary_key=True)  # the hash of what is limited
-    remaining: Mapped[int]
-    until: Mapped[datetime]
+    until: Mapped[float] = mapped_column(Double)  # when all are forgotten, since 1970

@@ -1,9 +1,7 @@
 """Passwords: which may be chosen, and their hashes, made in two threads of their own."""
 
 import re
-import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -12,19 +10,22 @@ from threading import BoundedSemaphore
 from typing import Annotated, Any, TypeVar
 from unicodedata import normalize
 
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import VerificationError
 from flask import current_app
 from pydantic import AfterValidator, SecretStr
 from werkzeug.exceptions import ServiceUnavailable
 
+from app.operations import gevent
 from app.sqldb import db
 
 R = TypeVar("R")
 
 COMMON = Path(__file__).with_name("common_passwords.txt").read_text("utf-8")
-# argon2id, with what OWASP asks for: the library's own parameters take 64 MiB.
-hasher = PasswordHasher(memory_cost=19_456, time_cost=2, parallelism=1)
+# The hash of no password, with the parameters of all: argon2id, and what OWASP asks for. The
+# library's own take 64 MiB.
+NOBODYS = f"$argon2id$v=19$m=19456,t=2,p=1${'A' * 22}${'A' * 43}"
+hasher = PasswordHasher.from_parameters(extract_parameters(NOBODYS))
 places = BoundedSemaphore(52)  # two are hashed, 50 wait
 
 
@@ -52,11 +53,9 @@ def hashed(password: SecretStr) -> str:
     return in_a_thread(hasher.hash, normal(password))
 
 
-def matches(stored: str | None, password: SecretStr) -> bool:
-    """Return whether it has this hash: False after the same time if there is none."""
-    costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
-    nobodys = f"$argon2id$v=19${costs}${'A' * 22}${'A' * 43}"
-    return in_a_thread(verify, stored or nobodys, normal(password))
+def matches(stored: str, password: SecretStr) -> bool:
+    """Return whether a password has this hash: False after the same time if there is none."""
+    return in_a_thread(verify, stored or NOBODYS, normal(password))
 
 
 def verify(stored: str, password: str) -> bool:
@@ -80,8 +79,6 @@ def in_a_thread(job: Callable[..., R], *arguments: str) -> R:
 
 
 @cache
-def threads() -> Any:
-    monkey: Any = sys.modules.get("gevent.monkey")
-    if monkey and monkey.is_module_patched("threading"):  # Python's own threads are none there
-        return import_module("gevent.threadpool").ThreadPoolExecutor(2)
-    return ThreadPoolExecutor(2)
+def threads() -> Any:  # where gevent serves, Python's own would be none
+    name = "gevent.threadpool" if gevent() else "concurrent.futures"
+    return import_module(name).ThreadPoolExecutor(2)

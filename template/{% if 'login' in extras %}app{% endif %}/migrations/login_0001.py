@@ -18,7 +18,6 @@ def upgrade() -> None:
         sa.Column("email", sa.String(length=762), nullable=False),
         sa.Column("password", sa.String(length=200), nullable=False),
         sa.Column("is_admin", sa.Boolean(), nullable=False),
-        sa.Column("is_disabled", sa.Boolean(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_accounts")),
         sa.UniqueConstraint("email", name=op.f("uq_accounts_email")),
@@ -49,8 +48,7 @@ def upgrade() -> None:
     op.create_table(
         "account_attempts",
         sa.Column("key", sa.String(length=64), nullable=False),
-        sa.Column("remaining", sa.Integer(), nullable=False),
-        sa.Column("until", TIME, nullable=False),
+        sa.Column("until", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_account_attempts")),
     )
 
