@@ -720,7 +720,10 @@ def copier_command(values: dict[str, Any]) -> str:
         text = re.sub(r"^[*](?=,|$)", "any", as_setting(value))
         answers.append(f"{KNOWN['questions'][part]}={f'[{text}]' if part == 'methods' else text}")
     given = " ".join(f"-d {shlex.quote(answer)}" for answer in answers)
-    return f"uvx copier update --vcs-ref=:current: --defaults {given}"
+    records = Path().glob(".copier-answers*.yml")  # another template may have the usual name
+    ours = [one.name for one in records if "frontend_origins:" in one.read_text("utf-8")]
+    name = f" -a {ours[0]}" if ours and ".copier-answers.yml" not in ours else ""
+    return f"uvx copier update{name} --vcs-ref=:current: --defaults {given}"
 
 
 def as_setting(value: Any) -> str:

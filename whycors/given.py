@@ -24,8 +24,8 @@ from .policies import Policy, policy_for
 from .probe import public_base
 
 # What a browser adds to each request, and copies, but a page's code did not set.
-BROWSERS_OWN = (
-    *("cache-control", "if-modified-since", "if-none-match", "pragma", "priority", "user-agent"),
+BROWSERS_OWN = re.compile(
+    "cache-control|if-modified-since|if-none-match|pragma|priority|user-agent", re.IGNORECASE
 )
 
 # Quotes of bash; of these, $'…' has escapes. And those of PowerShell.
@@ -33,14 +33,12 @@ QUOTED = re.compile(r"""\\.|'[^']*'|"(?:[^"\\]|\\.)*"|\$'((?:[^\\']|\\.)*)'""", 
 TEXT = r'"((?:[^"`]|`.)*)"'
 
 # Of curl's options with values, those that decide what a page would send, and usual others.
-CURLS_OPTIONS = (
-    *("--url", "-X --request", "-H --header", "-b --cookie", "-u --user"),
-    "-d --data --data-raw --data-ascii --data-binary --data-urlencode",
-    *("--json", "-F --form --form-string"),
-    "--origin",  # not curl's: it may be written last
-    *("-A", "-e", "-m", "-o", "-w", "-x", "-c", "-E"),
-)
-CURLS_FLAGS = ("-G --get", "-I --head", "-L", "-S", "-f", "-g", "-i", "-k", "-s", "-v")
+# The last is not curl's: it may be written after the command.
+CURLS_OPTIONS = """\
+--url, -X --request, -H --header, -b --cookie, -u --user, -F --form --form-string, --json,
+-d --data --data-raw --data-ascii --data-binary --data-urlencode,
+-A, -e, -m, -o, -w, -x, -c, -E, --origin"""
+CURLS_FLAGS = "-G --get, -I --head, -L, -S, -f, -g, -i, -k, -s, -v"
 
 
 def as_page(
@@ -56,7 +54,7 @@ def as_page(
         (name, value)
         for name, value in headers.items()
         if not browser.is_forbidden_header(name.lower())
-        and not (is_browsers and name.lower() in BROWSERS_OWN)
+        and not (is_browsers and BROWSERS_OWN.fullmatch(name))
     ]
     if method == "OPTIONS" and "access-control-request-method" in named:  # a preflight
         method = named["access-control-request-method"]
@@ -122,9 +120,9 @@ def read_curl(text: str) -> tuple[str, PageRequest]:
         raise click.UsageError("copy one request as cURL: this text has several curl commands")
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("words", nargs="*")
-    for names in CURLS_OPTIONS:
+    for names in CURLS_OPTIONS.split(","):
         parser.add_argument(*names.split(), action="append", default=[])
-    for names in CURLS_FLAGS:
+    for names in CURLS_FLAGS.split(","):
         parser.add_argument(*names.split(), action="store_true")
     try:
         given, _ = parser.parse_known_args(words)

@@ -437,6 +437,21 @@ LOAD = {
 
 
 @pytest.mark.usefixtures("installed")
+def test_explain_names_an_answers_file_of_another_name(template: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    copy_project(template, project, {"frontend_origins": APP})
+    (project / ".copier-answers.yml").rename(project / ".copier-answers.api.yml")
+    (project / ".copier-answers.yml").write_text("_src_path: another\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "cors", "explain", STRANGER, "GET", "/api/echo"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+    )
+    assert "To allow it: uvx copier update -a .copier-answers.api.yml --vcs-ref" in done.stdout
+
+
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("shares_site", [True, False])
 def test_session_cookie_of_a_developer_and_of_a_server(
     template: Path, tmp_path: Path, shares_site: bool
