@@ -310,6 +310,8 @@ def report(app: Any) -> Report:
     shown = dict.fromkeys(settings_in("app.answers")) | SHOWN
     others = {name: app.config.get(name, shown[name]) for name in shown if name not in used}
     others["SECRET_KEY"] = "set" if others["SECRET_KEY"] else "not set"
+    if hosts := others["TRUSTED_HOSTS"]:
+        others["TRUSTED_HOSTS"] = as_setting(hosts)
     # The environment of this machine sets another.
     same_site = settings_in(*FILES).get("SESSION_COOKIE_SAMESITE")
     found = [*trials.risks(policy, app.debug), *trials.risks_of_paths(policy, app.debug)]
