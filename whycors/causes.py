@@ -299,12 +299,6 @@ def advice_here(app: Any, url: str, request: PageRequest) -> Advice | None:
     return found if found.reasons else None
 
 
-def allow_another(app: Any, page: str) -> tuple[Change, ...]:
-    """Return what allows a page on one more origin to GET."""
-    found = advice_here(app, "/", PageRequest(page))
-    return found.changes if found else ()
-
-
 def refusal(sent: Exchange, policy: Policy | None) -> str | None:
     """Return why the API refused a request, None if it did not."""
     if sent.response.status != 403:
@@ -467,9 +461,8 @@ def uncovered(visit: Visit) -> Cause:
     if order := misplaced(visit):
         return order
     if route := about_route(visit, request.method):
-        return Cause(
-            f"the answer is {visit.outcome.response.status}, without CORS headers: {route}"
-        )
+        status = visit.outcome.response.status
+        return Cause(f"the answer is {status}, without CORS headers: {route}")
     owners = [None, *filter(None, app.after_request_funcs)]
     for owner, (first, *_) in policies.calls(app, owners):
         return add_path(visit, first, owner)

@@ -194,7 +194,7 @@ def probe_command(
 @click.option(
     "--api",
     metavar="URL",
-    type=given.page_origin,
+    type=given.one_origin,
     help="The origin of the API, unless it is where `flask run` serves it.",
 )
 @click.option("--no-open", is_flag=True, help="Print the address of the page, but do not open it.")

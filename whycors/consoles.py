@@ -38,20 +38,17 @@ def sentences(request: PageRequest, url: str, outcome: Outcome) -> dict[str, str
         values["api"] = f"{xhr} endpoint" if xhr else "resource"
         return {browser: WORDS[browser][block.name].format(**values) for browser in BROWSERS}
     last = outcome.exchanges[-1]
-    malformed = (
-        one for one in list_items(last.response.get(found.lower())) if not TOKEN.match(one)
-    )
+    items = list_items(last.response.get(found.lower()))
+    malformed = (one for one in items if not TOKEN.match(one))
     values |= {"url": last.url, "status": last.response.status, "value": next(malformed, "")}
     redirected = f" (redirected from '{url}')" if last.url != url else ""
     as_written = {name.lower(): name for name, _ in request.headers}.get(found, found)
+    chrome = values | {"api": xhr or "fetch", "redirected": redirected}
+    safari = values | {"api": xhr or "Fetch API", "found": as_written}
     return {
-        "Chrome": in_chrome(
-            block, outcome, values | {"api": xhr or "fetch", "redirected": redirected}
-        ),
+        "Chrome": in_chrome(block, outcome, chrome),
         "Firefox": in_firefox(block, outcome, values),
-        "Safari": in_safari(
-            block, outcome, values | {"api": xhr or "Fetch API", "found": as_written}
-        ),
+        "Safari": in_safari(block, outcome, safari),
     }
 
 

@@ -21,7 +21,7 @@ from .consoles import Said, read
 from .explain import Explanation, as_text, explain, own_url, printable
 from .origins import read_item, read_origin, shown, to_punycode
 from .policies import Policy, policy_for
-from .probe import public_base
+from .probe import in_app
 
 # What a browser adds to each request, and copies, but a page's code did not set.
 BROWSERS_OWN = re.compile(
@@ -66,8 +66,10 @@ def as_page(
 
 def read_fetch(text: str) -> tuple[str, PageRequest]:
     """Read `fetch(URL, {…})`, in which a browser writes all as JSON."""
+    call = r'fetch\(\s*("(?:[^"\\]|\\.)*")\s*(?:,\s*(\{.*\})\s*)?\)'
     try:
-        url, options = [*json.loads(f"[{text[text.index('(') + 1 : text.rindex(')')]}]"), {}][:2]
+        ((url, options),) = re.findall(call, text, re.DOTALL)
+        url, options = json.loads(url), json.loads(options or "{}")
     except ValueError:
         raise click.UsageError("copy the whole fetch, as the browser does") from None
     headers = {"Sec-Fetch-Mode": "cors", "Origin": options.get("referrer", "")}
@@ -173,7 +175,11 @@ def write(instead: str, item: str, reason: str) -> click.BadParameter:
 
 def page_origin(text: str) -> str:
     """The origin of a page, `null` included."""
-    origin = "null" if text == "null" else accepted(read_origin(text))
+    return text if text == "null" else one_origin(text)
+
+
+def one_origin(text: str) -> str:
+    origin = accepted(read_origin(text))
     if "*" in origin:
         raise write("one origin such as https://app.example.com", text, "it stands for several")
     return origin
@@ -257,8 +263,9 @@ def page_options(many: bool = False) -> Callable[[Any], Any]:
 
     `page_request` takes the values.
     """
+    which = "That of the page. Can be repeated." if many else "If TEXT does not name it."
     options = (
-        option("--credentials", is_flag=True, help="Send them, as credentials: 'include' does."),
+        option("--credentials", is_flag=True, help="Send cookies, as credentials: 'include' does."),
         option("--data", "body", metavar="BODY", help="The body that the page sends."),
         option("--content-type", metavar="TYPE", type=media_type, help="Content-Type of the body."),
         option(
@@ -269,8 +276,8 @@ def page_options(many: bool = False) -> Callable[[Any], Any]:
             type=page_header,
             help="A header that the page sets; its name suffices. Can be repeated.",
         ),
-        option("--method", metavar="METHOD", type=page_method, multiple=many, help="Which to ask."),
-        option("--origin", metavar="ORIGIN", type=page_origin, multiple=many, help="Of the page."),
+        option("--method", metavar="METHOD", type=page_method, multiple=many, help=which),
+        option("--origin", metavar="ORIGIN", type=page_origin, multiple=many, help=which),
     )
     return lambda command: reduce(lambda added, add: add(added), options, command)
 
@@ -465,11 +472,10 @@ def question(app: Any, target: str | None, said: Said | None, given: dict[str, A
         notes.append(WEBSOCKET)
         target, method = f"http{target[2:]}", "GET"
     url = urljoin(own_url(app), read_as(path_or_url, "PATH", target))
-    base = public_base(app, url) if hasattr(app, "url_map") else ""
-    own_path = urlsplit(url).path.removeprefix(base)
-    if base and own_path.strip("/"):  # else the app has no part of it
-        url = urlsplit(url)._replace(path=own_path).geturl()
-        notes.append(f"Read as {url}: the app has this path, so a proxy strips {base}.")
+    if (here := in_app(app, url)) != url:
+        base = urlsplit(url).path.removesuffix(urlsplit(here).path)
+        notes.append(f"Read as {here}: the app has this path, so a proxy strips {base}.")
+        url = here
     if said is None:
         method = method or "GET"  # as fetch(url) does
     else:

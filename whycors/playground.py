@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import click
 
 from .browser import DEFAULT_PORTS, PageRequest
-from .causes import Advice, allow_another
+from .causes import Advice, advice_here
 from .explain import as_text, explain
 from .origins import is_loopback, split_origin
 from .policies import REFUSED, policy_for
@@ -147,8 +147,8 @@ def playground(app: Any, api: str) -> Playground:
     ports = (port for port in USUAL_PORTS if f"http://localhost:{port}" not in allowed)
     port = next((port for port in ports if not is_taken("localhost", port)), USUAL_PORTS[-1])
     problem = "; ".join(problems) or f"{policy and policy.name} allows no page on this machine"
-    changes = allow_another(app, f"http://localhost:{port}")
-    lines = (f"  {change.lead}: {change.text}" for change in changes)
+    advice = advice_here(app, "/", PageRequest(f"http://localhost:{port}"))
+    lines = (f"  {change}" for change in advice.changes) if advice else ()
     raise click.ClickException("\n".join([f"{problem}. Allow another origin:", *lines]))
 
 

@@ -31,7 +31,6 @@ REFUSED = "Refused by the CORS policy"
 # RFC 9110, section 9.2.1: these change nothing. TRACE is no method for an API.
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
-
 # The parts of a policy that are lists, and what the table of rules calls their items.
 KINDS = {
     "origins": "origin",
@@ -95,9 +94,8 @@ class Policy:
         return name in names or ("*" in names and name != "authorization")
 
     def for_path(self, path: str) -> "Policy":
-        """Return the policy at the longest of `paths` above a path, by segments, or this one."""
-        above = [one for one in self.paths if f"{path}/".startswith(f"{one}/")]
-        return self.paths[max(above, key=len)] if above else self
+        """Return the policy of a path: that of the longest prefix in `paths`, or this one."""
+        return longest_prefix(self.paths, path) or self
 
     def answer(self, method: str, url: str, headers: Headers) -> Response:
         """Answer a request as the policy alone does (`Send`): no code of the app runs."""
@@ -198,6 +196,12 @@ def policy_for(app: Any, url: str, method: str = "GET", origin: str | None = Non
         return policy_of(app).for_path(path_of(url))
     found = options_for(app, path_of(url), method)
     return min(found, key=lambda one: origin is not None and not one.allows(origin), default=None)
+
+
+def longest_prefix(paths: Mapping[str, Policy], path: str) -> Policy | None:
+    """Return what is at the longest path that is this one or is above it, by whole segments."""
+    above = [one for one in paths if f"{path}/".startswith(f"{one}/")]
+    return paths[max(above, key=len)] if above else None
 
 
 def path_of(url: str) -> str:

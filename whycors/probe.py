@@ -20,7 +20,7 @@ from .causes import STRANGER, Advice, Change, advice_here, lost_cookies, refusal
 from .entry import called_as
 from .explain import Explanation, local_network
 from .origins import with_metadata
-from .policies import SAFE_METHODS, Policy, policy_for, policy_of
+from .policies import SAFE_METHODS, Policy, longest_prefix, policy_for, policy_of
 from .senders import Unreachable, sender
 from .trials import BLOCKED, UNKNOWN, Found, Note, Place
 
@@ -257,16 +257,17 @@ def public_base(app: "Flask", url: str) -> str:
     paths = getattr(app.extensions.get("cors_policy"), "paths", {})
     for start in (match.start() for match in re.finditer("/", path)):
         own = unquote(path[start:])
-        if routes.allowed_methods(own) or any(f"{own}/".startswith(f"{one}/") for one in paths):
+        if routes.allowed_methods(own) or longest_prefix(paths, own) is not None:
             return path[:start]
     return path
 
 
 def in_app(app: Any, url: str) -> str:
     """Return a URL as the app sees it behind a proxy that strips the start of its path."""
-    path = urlsplit(url).path
-    own = path.removeprefix(public_base(app, url)) if hasattr(app, "url_map") else path
-    return at(url, own) if own.strip("/") else url
+    base = public_base(app, url) if hasattr(app, "url_map") else ""
+    parts = urlsplit(url)
+    own = parts.path.removeprefix(base)
+    return parts._replace(path=own).geturl() if base and own.strip("/") else url
 
 
 def other_steps(place: Place) -> Iterator[Step]:
@@ -284,8 +285,7 @@ def plain_http_steps(place: Place) -> Iterator[Step]:
     parts = urlsplit(place.url)
     if parts.scheme == "https" and parts.port in (None, 443):
         plain = parts._replace(scheme="http", netloc=parts.netloc.removesuffix(":443")).geturl()
-        trial = partial(trials.check_plain_http, plain, place.send)
-        yield place.url, "plain http", trial
+        yield place.url, "plain http", partial(trials.check_plain_http, plain, place.send)
 
 
 def steps_without_route(

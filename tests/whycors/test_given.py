@@ -80,6 +80,13 @@ def test_copied_request(cors: Commands, shell: str) -> None:
     assert cors("explain", COPIED[shell], **allowed).exit_code != 1
 
 
+def test_fetch_of_a_pages_code(cors: Commands) -> None:
+    result = cors("explain", f'fetch("{API}").then(show)', "--origin", APP)
+    assert result.stdout.startswith(f"1. request: GET {API}\n")
+    result = cors("explain", f'fetch("{API}"', "--origin", APP)
+    assert "copy the whole fetch" in result.stderr
+
+
 S = "http://localhost:3000"
 LOCAL = "http://localhost:5173"
 HERE = "http://localhost:5000/api/echo"

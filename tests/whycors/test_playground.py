@@ -683,6 +683,7 @@ def test_names_for_a_screen_reader(tab: Page, show: Show) -> None:
     ("given", "problem"),
     [
         ("http://localhost:*", "it stands for several"),
+        ("null", "remove null: any site can send it"),
         ("localhost:8000", "write http://localhost:8000, not localhost:8000"),
     ],
 )
