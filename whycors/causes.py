@@ -157,6 +157,15 @@ class Visit:
     def fetch(self, url: str) -> Outcome:
         return browser.fetch(url, self.request, with_metadata(self.send, self.request.origin))
 
+    def lets_all_act(self) -> bool:
+        """Return whether the app repeats the origin of any page that sends credentials."""
+        if not self.request.credentials or self.policy is not None:
+            return False
+        notes, request = self.notes, replace(self.request, origin=STRANGER)
+        sent = browser.fetch(self.url, request, with_metadata(self.send, STRANGER)).exchanges
+        self.notes = notes
+        return STRANGER in [one.response.get("access-control-allow-origin") for one in sent]
+
     def tried(self, change: Change, url: str = "", without: str = "") -> tuple[Change, ...]:
         """Return a change if it helps: what then still blocks the request is the policy.
 
@@ -272,7 +281,8 @@ def advise(visit: Visit) -> Advice:
     if visit.refused:
         is_explained = bool({cause.part for cause in causes} & {"origins", "methods"})
     if isinstance(policy, FlaskCors) and verdict.during_preflight:
-        is_explained &= visit.outcome.response.status < 300  # which is not the policy's doing
+        # Otherwise, it is not the policy's doing.
+        is_explained &= visit.outcome.response.status < 300 and not unseen_preflight(visit)
     if not is_explained:
         causes.insert(0, other_cause(visit))
     reasons = tuple(cause.reason for cause in causes)
@@ -393,7 +403,9 @@ def other_cause(visit: Visit) -> Cause:
         return overridden(visit)
     else:
         cause = uncovered(visit) if block is Block.NO_ALLOW_ORIGIN else wrong_header(visit)
-    return cause if policy or cause.changes else replace(cause, changes=headers_by_hand(visit))
+    if policy or cause.changes or about_route(visit, visit.request.method):
+        return cause  # no header helps where no code takes the request
+    return replace(cause, changes=headers_by_hand(visit))
 
 
 def lost_origin(request: PageRequest, outcome: Outcome) -> str | None:
@@ -443,6 +455,11 @@ def overridden(visit: Visit) -> Cause:
     if visit.outcome.verdict.block is Block.SEVERAL_ALLOW_ORIGINS:
         by, found = " and by ".join(places) or "two places", shown(visit.outcome.verdict.found)
         reason = f"Access-Control-Allow-Origin is added by {by}: {found}"
+    elif unseen_preflight(visit):
+        reason = f"Flask answers the preflight itself: {name} does not get it"
+        page = {"origins": [visit.request.origin]}
+        added = FlaskCors.told(visit.app, "CORS(app", "", page, pattern_of(visit))
+        return Cause(reason, judged(visit, added, None, "add"))
     elif by_hand:
         reason = f"{name} allows this request, but {' and '.join(by_hand)} sets other CORS headers"
     else:
@@ -451,6 +468,16 @@ def overridden(visit: Visit) -> Cause:
     lead = "To allow it, remove the CORS headers in"
     tried = (visit.tried(Change(lead, place), without=place) for place in by_hand)
     return Cause(reason, next(filter(None, tried), ()))
+
+
+def unseen_preflight(visit: Visit) -> bool:
+    """Return whether Flask's own answer keeps a preflight from the `@cross_origin` of its view."""
+    if not isinstance(visit.policy, FlaskCors) or visit.policy.call != "@cross_origin(":
+        return False
+    with suppress(Exception):
+        rule, _ = visit.app.url_map.bind("").match(visit.path, "OPTIONS", return_rule=True)
+        return bool(rule.provide_automatic_options)
+    return False
 
 
 def uncovered(visit: Visit) -> Cause:
@@ -480,18 +507,21 @@ def uncovered(visit: Visit) -> Cause:
 
 def add_path(visit: Visit, told: FlaskCors, owner: str | None) -> Cause:
     """Return that flask-cors was not told of a path, and the call that covers it too."""
-    app, path = visit.app, visit.path
-    endpoint = policies.endpoint_of(app, path, visit.request.method)
-    rules = [rule.rule for rule in app.url_map.iter_rules(endpoint)] if endpoint else []
-    pattern = re.sub("<.*", ".*", next(iter(rules), path))
-    page = {"origins": [visit.request.origin]}
+    page, pattern = {"origins": [visit.request.origin]}, pattern_of(visit)
     if owner is not None:
-        reason = f"{told.call}) covers the routes of its blueprint only, and not {path}"
-        added = FlaskCors.told(app, "CORS(app", "", page, pattern)
+        reason = f"{told.call}) covers the routes of its blueprint only, and not {visit.path}"
+        added = FlaskCors.told(visit.app, "CORS(app", "", page, pattern)
         return Cause(reason, judged(visit, added, None, "add"))
     added = told.with_options(page if told.is_public else {}, pattern)
-    reason = f"{told.call}) covers {', '.join(told.patterns)}, and not {path}"
+    reason = f"{told.call}) covers {', '.join(told.patterns)}, and not {visit.path}"
     return Cause(reason, judged(visit, added, None))
+
+
+def pattern_of(visit: Visit) -> str:
+    """Return the pattern for flask-cors of the route that a request goes to."""
+    endpoint = policies.endpoint_of(visit.app, visit.path, visit.request.method)
+    rules = [rule.rule for rule in visit.app.url_map.iter_rules(endpoint)] if endpoint else []
+    return re.sub("<.*", ".*", next(iter(rules), visit.path))
 
 
 def misplaced(visit: Visit) -> Cause | None:
@@ -557,7 +587,7 @@ def wrong_header(visit: Visit) -> Cause:
 def headers_by_hand(visit: Visit) -> tuple[Change, ...]:
     """Return the exact headers that let the page in, as tried on what the app answered."""
     answered = {(sent.method, sent.url): sent.response for sent in visit.outcome.exchanges}
-    last, changes = visit.outcome.response, []
+    last, changes, lets_all_act = visit.outcome.response, [], visit.lets_all_act()
 
     def fixed(method: str, url: str, headers: Headers) -> Response:
         # What was not sent gets what code sets for all answers.
@@ -568,7 +598,8 @@ def headers_by_hand(visit: Visit) -> tuple[Change, ...]:
         where = f"in {places[0]}, " if places and response is last else ""
         what = "204 and" if is_error else ""
         lead = f"To allow it, {where}answer {method} {path_of(url)} with {what}".rstrip()
-        lines = [f"{name}: {v}" for name, v in found.items() if response.get(name.lower()) != v]
+        right = {} if lets_all_act else {name: response.get(name.lower()) for name in found}
+        lines = [f"{name}: {v}" for name, v in found.items() if right.get(name) != v]
         if lines or is_error:
             changes.append(Change(lead, "; ".join(lines)))
         kept = tuple(header for header in response.headers if header[0].title() not in found)

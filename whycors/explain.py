@@ -25,6 +25,8 @@ NOT_FOR_PAGES = re.compile(
     "|access-control-|content-security-|cross-origin-|permissions-|x-content-type-|x-xss-"
 )
 
+EVERYBODY = "every site can act as your logged-in users: list the origins"
+
 # Those that affect the verdict, or caches of it.
 SHOWN_HEADERS = re.compile("access-control-|(?:vary|location|cache-control)$", re.IGNORECASE)
 
@@ -86,8 +88,11 @@ def explain(
             outcome = Outcome(Verdict(), outcome.exchanges[:-1])
             return Explanation(request, url, outcome, None, None, unsent=True, known=False)
         advice = None if visit.allowed else causes.advise(visit)
+        places = visit.notes.setters("Access-Control-Allow-Origin") or ["the app"]
+        setters = places if visit.lets_all_act() else []
     hidden = hidden_headers(visit) if visit.allowed else None
-    warnings = (*about_answer(visit, notes.unsent), *about_place(visit, said))
+    risks = [f"{one} repeats any origin: {EVERYBODY}" for one in setters]
+    warnings = (*risks, *about_answer(visit, notes.unsent), *about_place(visit, said))
     return Explanation(request, url, outcome, visit.refused, advice, warnings, hidden, notes.unsent)
 
 
@@ -127,8 +132,10 @@ def risks_of_options(policy: FlaskCors, origin: str = "") -> Iterator[str]:
     `origin` is one that it allows.
     """
     if policy.is_public and policy.supports_credentials:
-        yield f"{policy.name}: every site can act as your logged-in users: list the origins"
+        yield f"{policy.name}: {EVERYBODY}"
     for pattern in policy.origins:
+        if slip := policies.slip(pattern):
+            yield f"{policy.name}: {slip}"
         if found := policies.ended(pattern, origin):
             stranger, fixed = found
             yield (

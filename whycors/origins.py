@@ -256,9 +256,10 @@ def nearest(allowed_origins: Sequence[str], whose: str, origin: str) -> str:
         return ""
     some = allowed_origins[:MOST_COMPARED]
     alike = difflib.get_close_matches(origin, some, MOST_COMPARED, cutoff=0)
-    for allowed in alike:
-        if found := misspelt(allowed, origin) or difference(allowed, origin):
-            return f", but {allowed} is: {found}"
+    for how in (misspelt, difference):
+        for allowed in alike:
+            if found := how(allowed, origin):
+                return f", but {allowed} is: {found}"
     readable = [one for one in alike if read_origin(one)[1] is None]
     for allowed in difflib.get_close_matches(origin, readable, 1):
         return f", but {allowed} is: the host differs"

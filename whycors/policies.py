@@ -23,7 +23,15 @@ import click
 
 from .browser import SAFELISTED_METHODS, Headers, Response
 from .entry import FAILED, called_as
-from .origins import as_regex, credentials_problem, matches_wildcard, read_item, shown
+from .origins import (
+    as_regex,
+    credentials_problem,
+    matches_wildcard,
+    read_item,
+    read_origin,
+    shown,
+    write,
+)
 
 # The title of the API's refusals. The detail is the reason.
 REFUSED = "Refused by the CORS policy"
@@ -335,6 +343,21 @@ def written(options: Any) -> dict[str, Any]:
     return found
 
 
+def matches(pattern: str, origin: str) -> bool:
+    """Return whether flask-cors, told to allow a pattern or an origin, allows an origin."""
+    options = core().get_cors_options(object(), {"origins": [pattern]})
+    return bool(core().get_cors_origins(options, origin))
+
+
+def slip(origin: str) -> str | None:
+    """Return what to write for an origin that no browser sends so, None if it is right."""
+    if core().probably_regex(origin):
+        return None
+    canonical, problem = read_origin(origin)
+    is_wrong = problem is None and not matches(origin, canonical)
+    return write(canonical, origin, "browsers send it so") if is_wrong else problem
+
+
 def ended(pattern: str, page: str = "") -> tuple[str, str] | None:
     """Return a stranger that a pattern of origins lets in as it has no end, and one with an end.
 
@@ -342,11 +365,6 @@ def ended(pattern: str, page: str = "") -> tuple[str, str] | None:
     """
     if pattern in ("*", ".*"):
         return None
-
-    def matches(pattern: str, origin: str) -> bool:
-        options = core().get_cors_options(object(), {"origins": [pattern]})
-        return bool(core().get_cors_origins(options, origin))
-
     plain = pattern.lstrip("^").rstrip("*")
     for old, new in ((r"\\d[+*]?", "1"), (r"\[[^]]*\][+*]?|\.[*+]", "a"), (r"\\(.)", r"\1")):
         plain = re.sub(old, new, plain)
@@ -385,7 +403,10 @@ def endpoint_of(app: Any, path: str, method: str) -> str | None:
 def options_of(app: Any, view: Any, method: str) -> Iterator[FlaskCors]:
     """Yield the options of `@cross_origin` around a view."""
     for layer, values in flask_cors_in(view, method):
-        yield FlaskCors.told(app, "@cross_origin(", place_of(layer), values)
+        is_of_class = inspect.unwrap(layer).__module__ == "flask.views"
+        yield FlaskCors.told(
+            app, "@cross_origin(", place_of(view if is_of_class else layer), values
+        )
 
 
 def all_options(app: Any) -> Iterator[FlaskCors]:
@@ -394,8 +415,8 @@ def all_options(app: Any) -> Iterator[FlaskCors]:
         yield from found
     for view in app.view_functions.values():
         methods = getattr(getattr(view, "view_class", None), "methods", None) or ("",)
-        for method in sorted(methods):
-            yield from options_of(app, view, method)
+        found = [one for method in sorted(methods) for one in options_of(app, view, method)]
+        yield from {one.place: one for one in found}.values()
 
 
 def calls(app: Any, owners: Iterable[str | None]) -> Iterator[tuple[str | None, list[FlaskCors]]]:
@@ -428,9 +449,12 @@ def flask_cors_in(view: Any, method: str = "") -> Iterator[tuple[Any, Any]]:
 
 
 def place_of(function: Any) -> str:
-    """Return the name of a function and the line where it is."""
+    """Return the name of a function, or of the class that a view is, and the line where it is."""
+    if view_class := getattr(function, "view_class", None):
+        with suppress(OSError, TypeError):  # its source is not there
+            line = inspect.findsource(view_class)[1] + 1
+            return f"{view_class.__name__}, {line_of(inspect.getfile(view_class), line)}"
     function = inspect.unwrap(getattr(function, "func", function))
-    function = getattr(function, "view_class", function)
     code = getattr(function, "__code__", None)
     name = getattr(function, "__name__", type(function).__name__)
     return f"{name}, {line_of(code.co_filename, code.co_firstlineno)}" if code else name

@@ -15,7 +15,7 @@ from . import browser, causes, origins
 from .browser import Block, Exchange, Outcome, PageRequest, Response, Send, Verdict
 from .causes import METHODS, STRANGER, lost_cookies, lost_origin, refusal, refusal_in
 from .origins import is_for_development, is_loopback, shown, site, split_origin, with_metadata
-from .policies import SAFE_METHODS, Policy
+from .policies import SAFE_METHODS, FlaskCors, Policy, slip
 from .senders import Unreachable, known
 
 KEPT = re.compile(r'(?<![\w-])(?:public(?!\w)|(?:max-age|s-maxage)="?0*[1-9])')
@@ -123,6 +123,9 @@ def check_origin(place: Place, origin: str) -> Found:
     page, policy = sample(origin), place.policy
     done: list[str] = []
     faults: list[str] = []
+    told: Block | None = None
+    if isinstance(policy, FlaskCors) and (fault := slip(origin)):
+        return BLOCKED, [fault]
     outcome = place.outcome(place.plain(page))
     is_refused = outcome.verdict.block is Block.NO_ALLOW_ORIGIN and is_from_api(outcome.response)
     if is_refused and origin not in place.pages:
@@ -132,6 +135,7 @@ def check_origin(place: Place, origin: str) -> Found:
         if failed and takes_no_get(outcome) and not policy.allows_method("GET"):
             done.append(f"{UNKNOWN} more than of the preflight: GET {outcome.response.status}")
         else:
+            told = outcome.verdict.block
             faults += faults_of(place, place.plain(page), outcome)
             if failed and not (place.is_stated and outcome.exchanges):
                 return BLOCKED, faults
@@ -140,7 +144,8 @@ def check_origin(place: Place, origin: str) -> Found:
     asked = [one for one in requests if browser.preflight_headers(one) is not None]
     outcomes = [(request, place.outcome(request)) for request in asked]
     for request, outcome in outcomes:
-        faults += faults_of(place, request, outcome)
+        if outcome.allowed or outcome.verdict.block is not told:
+            faults += faults_of(place, request, outcome)
     if place.is_stated and (unsent := [one for one in policy.methods if one not in SAFE_METHODS]):
         faults.append(Note(say("unsent", methods=", ".join(unsent))))
     blocked = [request.method for request, outcome in outcomes if not outcome.allowed]
@@ -216,9 +221,9 @@ def cache_faults(*responses: Response) -> Iterator[str]:
     values = [response.get("cache-control") or "" for response in lacking]
     kept = [one for one in values if KEPT.search(one.lower()) and "no-store" not in one.lower()]
     fault = say("no_vary", kept=f", and caches keep it ({shown(kept[0])})" if kept else "")
-    # As flask-cors does for one constant origin, and its owner cannot change.
-    is_constant = allowed == [allowed[0], None, allowed[0]]
-    yield Note(fault) if is_constant else fault
+    # It alone names its origins where no page asks, and its owner cannot change what it varies by.
+    is_flask_cors = allowed[1] is None and any(allowed[2:])
+    yield Note(fault) if is_flask_cors else fault
 
 
 def varies(response: Response) -> bool:
@@ -368,6 +373,7 @@ def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | No
     is_copy = response.get("age") or "hit" in (response.get("x-cache") or "").lower()
     headers = browser.unsafe_header_names(browser.page_headers(request))
     found, why = shown(verdict.found), block.value if block else "the answer is a refusal"
+    named = f" ({found})" if verdict.found else ""
     values = {
         "who": "something in front of the API" if is_ours else "the server",
         "whose": "the proxy's own" if is_ours else "its",
@@ -382,7 +388,7 @@ def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | No
         "origin": shown(request.origin),
         "close": origins.nearest([verdict.found], "the server", request.origin),
         "what": ", ".join([request.method, *headers]),
-        "why": f"{'in the preflight, ' if preflight else ''}{why}{f' ({found})' if found else ''}",
+        "why": f"{'in the preflight, ' if preflight else ''}{why}{named}",
     }
     rows = (
         ("doubled", doubled),

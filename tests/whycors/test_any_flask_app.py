@@ -635,6 +635,49 @@ def test_route_that_comes_nearest(explain_newest: Explain) -> None:
     ]
 
 
+# A view that is a class
+
+OF_CLASS = """
+
+from flask.views import MethodView
+
+
+class Items(MethodView):
+    decorators = [cross_origin(origins=["https://app.example.com"])]
+
+    def get(self):
+        return ""
+
+    def put(self):
+        return ""
+
+
+app.add_url_rule("/items", view_func=Items.as_view("items"))
+"""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_preflight_that_the_decorator_of_a_class_does_not_get(
+    explainers: Callable[[str], Explain], version: str
+) -> None:
+    """Flask asks only the view for its automatic answers, which MethodView then overwrites."""
+    explain = explainers(version)
+    assert explain(f"{START}{OF_CLASS}", "GET", "/items").exit_code == 0
+    found = explain(f"{START}{OF_CLASS}", "PUT", "/items")
+    place = "@cross_origin at Items, app.py:10"
+    assert found.reasons == [f"Flask answers the preflight itself: {place} does not get it"]
+    added = f'CORS(app, resources="/items", origins=["{APP}"])'
+    assert found.changes == [["To allow it, add", added]]
+    assert explain(f"{START}{OF_CLASS}\n{added}\n", "PUT", "/items").exit_code == 0
+    other = explain(f"{START}{OF_CLASS}", "PUT", "/items", origin="https://new.example")
+    assert len(other.reasons) == 2
+    (_, text), (lead, decorator) = other.changes
+    assert lead == "To allow it, at Items, app.py:10"
+    source = OF_CLASS.replace('cross_origin(origins=["https://app.example.com"])', decorator[1:])
+    source = f"{START}{source}\n{text}\n"
+    assert explain(source, "PUT", "/items", origin="https://new.example").exit_code == 0
+
+
 def test_cross_origin_elsewhere(explain_newest: Explain) -> None:
     other = '@app.get("/other")\n@cross_origin()\ndef other():\n    return ""\n'
     found = explain_newest(f"{START}\n\n{other}{ITEMS}", "PUT", "/items")
@@ -695,6 +738,60 @@ def test_no_cors_at_all(explain_newest: Explain) -> None:
     ]
     for lead, text in found.changes:
         source = changed(source, lead, text)
+
+
+REPEATS = """
+
+@app.after_request
+def repeat(response):
+    response.headers["Access-Control-Allow-Origin"] = request.headers.get("Origin", "*")
+    response.headers["Access-Control-Allow-Credentials"] = "{credentials}"
+    return response
+"""
+
+
+def test_code_that_lets_every_site_act_as_the_user(explain_newest: Explain) -> None:
+    warning = (
+        "repeat, app.py:7 repeats any origin: every site can act as your logged-in users:"
+        " list the origins"
+    )
+    source = f"{START}{REPEATS.format(credentials='true')}{ITEMS}"
+    assert explain_newest(source, "GET", "/items").warnings == []
+    assert explain_newest(source, "GET", "/items", credentials=True).warnings == [warning]
+    source = f"{START}{REPEATS.format(credentials='True')}{ITEMS}"
+    found = explain_newest(source, "GET", "/items", credentials=True)
+    assert found.exit_code == 1 and found.warnings == [warning]
+    assert f"Access-Control-Allow-Origin: {APP};" in first_change(found)[1]
+
+
+def test_no_header_helps_where_no_route_is(explain_newest: Explain) -> None:
+    for method, path, why in (
+        ("GET", "/itemz", "the app has no route /itemz: did you mean /items?"),
+        ("DELETE", "/items", "the route /items (items, app.py:7) takes"),
+    ):
+        found = explain_newest(f"{START}{ITEMS}", method, path)
+        assert why in found.reasons[0] and found.changes == []
+
+
+@pytest.mark.parametrize(
+    ("slip", "right", "why"),
+    [
+        (f"{APP}/", APP, "browsers send it so"),
+        ("localhost:5173", "http://localhost:5173", "an origin has a scheme"),
+        (f"{APP}:443", APP, "browsers send it so"),
+    ],
+)
+def test_origin_that_no_browser_sends(
+    explain_newest: Explain, slip: str, right: str, why: str
+) -> None:
+    origins = (
+        f'["http://localhost:3000", "{slip}", "http://localhost:5174", r"https://.*\\.a\\.org$"]'
+    )
+    source = f"{START}CORS(app, origins={origins})\n{ITEMS}"
+    allowed = explain_newest(source, "GET", "/items", origin="http://localhost:3000")
+    assert allowed.warnings == [f"CORS(app): write {right}, not {slip}: {why}"]
+    (reason,) = explain_newest(source, "GET", "/items", origin=right).reasons
+    assert f", but {slip} is: write {right}" in reason
 
 
 # Nothing is done by surprise

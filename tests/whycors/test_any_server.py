@@ -423,10 +423,10 @@ def test_recipe_of_other_servers(server: str) -> None:
     assert "<" not in recipe
 
 
-def plain_app() -> Flask:
+def plain_app(*origins: str) -> Flask:
     """An app of somebody's with flask-cors, which sends no Vary for its one origin."""
     app = Flask("plain")
-    CORS(app, origins=PAGE, methods=["GET", "PUT"])
+    CORS(app, origins=origins or PAGE, methods=["GET", "PUT"])
     app.add_url_rule("/items", view_func=list, methods=["GET", "PUT"])
     return app
 
@@ -460,3 +460,37 @@ def test_pattern_without_an_end_of_a_plain_flask_app_is_named() -> None:
         found = keeps(url, loose_app())
     assert found.exit_code == 1, found.output
     assert f"allows, {PAGE}.probe.invalid, " in " ".join(found.stdout.split())
+
+
+def test_vary_that_flask_cors_does_not_send_to_others_is_no_fault() -> None:
+    """Of several origins, it sends Vary only to these: no owner can change that."""
+    app = plain_app(PAGE, "https://b.example.org")
+    with served(app) as url:
+        for arguments in ([url], [f"{url}/items", "--origin", "https://b.example.org"]):
+            found = CliRunner().invoke(
+                commands, ["probe", *arguments], obj=ScriptInfo(create_app=lambda: app)
+            )
+            assert found.exit_code == 0, found.output
+            assert "Note: the response lacks Vary: Origin" in found.stdout
+
+
+def test_one_cause_is_one_fix() -> None:
+    with served(plain_app()) as url:
+        arguments = ["probe", f"{url}/items", "--origin", "https://c.example.org"]
+        found = CliRunner().invoke(commands, [*arguments, "--method", "PUT"])
+    assert found.exit_code == 1
+    assert " ".join(found.stdout.split()).count("allow https://c.example.org") == 1
+    assert (
+        "Fix 1: allow https://c.example.org: the response has no\nAccess-Control-Allow-Origin\n"
+        in (found.stdout)
+    )
+
+
+def test_origin_of_a_plain_flask_app_that_no_browser_sends_is_named() -> None:
+    app = plain_app("https://b.example.org", f"{PAGE}/")
+    with served(app) as url:
+        found = keeps(url, app)
+    assert found.exit_code == 1
+    assert f"Fix 1: write {PAGE}, not {PAGE}/: browsers send it so" in " ".join(
+        found.stdout.split()
+    )
