@@ -561,7 +561,7 @@ def about_route(visit: Visit, method: str) -> str | None:
         here = f" ({place_of(view)})" if view else ""
         return f"the route {path}{here} takes {', '.join(methods)} only"
     except NotFound:
-        rules = [rule.rule for rule in routes.iter_rules() if rule.endpoint != "static"]
+        rules = {rule.rule for rule in routes.iter_rules() if rule.endpoint != "static"} - {path}
         close = difflib.get_close_matches(path, rules, n=1, cutoff=0.5)
         return f"the app has no route {path}{f': did you mean {close[0]}?' if close else ''}"
     except HTTPException:  # a redirect

@@ -237,34 +237,33 @@ class FlaskCors(Policy):
 
     call: str = ""
     place: str = ""
-    app: Any = field(default=None, compare=False)
     resources: Sequence[tuple[Any, Any]] = ()
     at: int = 0
 
     @classmethod
     def of(
-        cls, app: Any, call: str, place: str, resources: Sequence[tuple[Any, Any]], at: int = 0
+        cls, call: str, place: str, resources: Sequence[tuple[Any, Any]], at: int = 0
     ) -> "FlaskCors":
         """Return the options at one of the patterns of a call."""
         found = written(resources[at][1])
         parts = {part: found[part] for part in PARTS if part in found}
-        own = {"call": call, "place": place, "app": app, "resources": resources, "at": at}
-        return cls(**parts, protection=False, **own)
+        parts["protection"] = False
+        return cls(**parts, call=call, place=place, resources=resources, at=at)
 
     @classmethod
     def told(
         cls, app: Any, call: str, place: str, values: dict[str, Any], pattern: str = "/*"
     ) -> "FlaskCors":
-        """Return the options of a call with these values."""
-        return cls.of(app, call, place, [(pattern, core().get_cors_options(app, values))])
+        """Return the options of a call with these values, and those of the app's settings."""
+        return cls.of(call, place, [(pattern, core().get_cors_options(app, values))])
 
     def with_options(self, values: dict[str, Any], pattern: str | None = None) -> "FlaskCors":
         """Return the same call with new values here, or with one more pattern that has them."""
         resources = [*self.resources]
         at = self.at if pattern is None else len(resources)
-        options = core().get_cors_options(self.app, written(self.options) | values)
+        options = computed(written(self.options) | values)
         resources[at : at + 1] = [(pattern or self.resources[at][0], options)]
-        return self.of(self.app, self.call, self.place, resources, at)
+        return self.of(self.call, self.place, resources, at)
 
     @property
     def options(self) -> Any:
@@ -301,7 +300,7 @@ class FlaskCors(Policy):
 
     def __str__(self) -> str:
         """Return the whole call, as Python to paste."""
-        usual = written(core().get_cors_options(self.app, {}))
+        usual = written(computed({}))
         own = [
             {name: value for name, value in written(options).items() if value != usual[name]}
             for _, options in self.resources
@@ -331,6 +330,11 @@ def as_python(value: Any) -> str:
     return str(value)
 
 
+def computed(values: dict[str, Any]) -> Any:
+    """Return the options of a call with these values, whatever the settings of an app."""
+    return core().get_cors_options(object(), values)
+
+
 def written(options: Any) -> dict[str, Any]:
     """Return computed options, an object since flask-cors 6.0.4, as they can be written."""
     values = options if isinstance(options, dict) else vars(options)
@@ -345,8 +349,7 @@ def written(options: Any) -> dict[str, Any]:
 
 def matches(pattern: str, origin: str) -> bool:
     """Return whether flask-cors, told to allow a pattern or an origin, allows an origin."""
-    options = core().get_cors_options(object(), {"origins": [pattern]})
-    return bool(core().get_cors_origins(options, origin))
+    return bool(core().get_cors_origins(computed({"origins": [pattern]}), origin))
 
 
 def slip(origin: str) -> str | None:
@@ -425,7 +428,7 @@ def calls(app: Any, owners: Iterable[str | None]) -> Iterator[tuple[str | None, 
         call = f"CORS({(owner or 'app').rpartition('.')[2]}"
         for function in reversed(app.after_request_funcs.get(owner, ())):
             for _, resources in flask_cors_in(function):
-                found = (app, call, place_of_call(app), resources)
+                found = (call, place_of_call(app), resources)
                 yield owner, [FlaskCors.of(*found, at) for at in range(len(resources))]
 
 

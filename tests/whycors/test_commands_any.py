@@ -214,6 +214,15 @@ def test_show_has_what_flask_cors_was_told(folder: Path) -> None:
     assert whycors(folder, "show").stdout.startswith("Note: no policy can be read here")
 
 
+def test_show_has_the_settings_that_flask_cors_reads(folder: Path) -> None:
+    (folder / "app.py").write_text(
+        "from flask import Flask\nfrom flask_cors import CORS\n\napp = Flask(__name__)\n"
+        'app.config["CORS_ORIGINS"] = ["https://app.example.com"]\nCORS(app)\n'
+    )
+    shown = whycors(folder, "show").stdout.splitlines()
+    assert shown == ["CORS  (app.py:6)", '  CORS(app, origins=["https://app.example.com"])']
+
+
 def test_any_wsgi_application(tmp_path: Path) -> None:
     """Django's, of which nothing can be read but what it answers."""
     (tmp_path / "site_of_django.py").write_text(DJANGO)
