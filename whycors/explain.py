@@ -19,9 +19,9 @@ from .policies import FlaskCors, Policy, parts_of
 
 # Response headers that are for the browser, a cache or a proxy rather than for a page's code.
 NOT_FOR_PAGES = re.compile(
-    "(?:accept-ranges|age|allow|alt-svc|connection|content-encoding|date|keep-alive|nel|referrer-policy|report-to"
-    "|server|set-cookie|strict-transport-security|transfer-encoding|upgrade|vary|via"
-    "|x-frame-options|x-powered-by)$"
+    "(?:accept-ranges|age|allow|alt-svc|connection|content-encoding|date|keep-alive|nel"
+    "|referrer-policy|report-to|server|set-cookie|strict-transport-security|transfer-encoding"
+    "|upgrade|vary|via|x-frame-options|x-powered-by)$"
     "|access-control-|content-security-|cross-origin-|permissions-|x-content-type-|x-xss-"
 )
 
