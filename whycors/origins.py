@@ -264,7 +264,7 @@ def nearest(allowed_origins: Sequence[str], whose: str, origin: str) -> str:
     for allowed in difflib.get_close_matches(origin, readable, 1):
         return f", but {allowed} is: the host differs"
     more = f" and {len(allowed_origins) - 3} more" if len(allowed_origins) > 3 else ""
-    return f"; {whose} allows {', '.join(allowed_origins[:3])}{more}"
+    return f"; {whose} allows {', '.join(map(shown, allowed_origins[:3]))}{more}"
 
 
 def misspelt(allowed: str, origin: str) -> str | None:
@@ -275,7 +275,7 @@ def misspelt(allowed: str, origin: str) -> str | None:
     if canonical == origin != allowed:
         return f"write {origin}, as browsers do"
     if "*" in canonical.strip("*") and matches_wildcard(canonical, origin):
-        return "a * there does not stand for any name, as it is a regular expression to flask-cors"
+        return "a * there does not stand for any name"
     return None
 
 

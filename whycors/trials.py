@@ -366,6 +366,7 @@ def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | No
     is_proxys = is_ours and (unlike_api or not is_from_api(response))
     is_proxys = is_proxys and not (local and status < 300)
     doubled = [one for one in SINGLE if len(browser.list_items(response.get(one.lower()))) > 1]
+    lines = [value for name, value in response.headers if name.lower() == SINGLE[0].lower()]
     no_options = is_proxys and preflight and (status < 400 or status in (401, 403, 405))
     is_rejected = preflight and not 200 <= status <= 299
     is_cors_check = response.get("access-control-allow-methods") or b"CORS" in response.body
@@ -391,6 +392,7 @@ def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | No
         "why": f"{'in the preflight, ' if preflight else ''}{why}{named}",
     }
     rows = (
+        ("listed", len(lines) == 1 and len({*browser.list_items(lines[0])} - {"*"}) > 1),
         ("doubled", doubled),
         ("limit", is_proxys and values["limit"]),
         ("foreign_preflight", no_options),

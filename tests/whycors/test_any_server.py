@@ -139,6 +139,18 @@ BLOCKED: dict[str, tuple[Answer, str]] = {
         ),
         f"the server's CORS check rejects the preflight with 400: allow {PAGE} to send PUT",
     ),
+    "list": (
+        lambda *_: (200, [("Access-Control-Allow-Origin", f"{PAGE}, https://b.example")]),
+        "that of the page that asks, and Vary: Origin: it can be no list, as in https://app.",
+    ),
+    "wildcard": (
+        lambda *_: (200, [("Access-Control-Allow-Origin", "https://*.example.com")]),
+        "but https://*.example.com is: a * there does not stand for any name: allow it, too",
+    ),
+    "empty": (
+        lambda *_: (200, [("Access-Control-Allow-Origin", "")]),
+        f'{PAGE} is not allowed; the server allows "": allow it, too',
+    ),
     "two-credentials": (
         lambda *_: (200, [*ALLOW, *2 * [("Access-Control-Allow-Credentials", "true")], *METHODS]),
         "the API sends Access-Control-Allow-Credentials, and a proxy adds its own",
