@@ -21,7 +21,7 @@ from .policies import FlaskCors, Policy, parts_of
 NOT_FOR_PAGES = re.compile(
     "(?:accept-ranges|age|allow|alt-svc|connection|content-encoding|date|keep-alive|nel"
     "|referrer-policy|report-to|server|set-cookie|strict-transport-security|transfer-encoding"
-    "|upgrade|vary|via|x-frame-options|x-powered-by)$"
+    "|upgrade|vary|via|www-authenticate|x-frame-options|x-powered-by)$"
     "|access-control-|content-security-|cross-origin-|permissions-|x-content-type-|x-xss-"
 )
 
