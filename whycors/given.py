@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -41,17 +41,22 @@ CURLS_OPTIONS = """\
 CURLS_FLAGS = "-G --get, -I --head, -L, -S, -f, -g, -i, -k, -s, -v"
 
 
-def as_page(
-    url: str, method: str, headers: Mapping[str, str], body: str | None, has_cookies: bool
-) -> tuple[str, PageRequest]:
-    """Return the URL, and what a page asks for there; its origin is empty where nothing names it.
+# What is copied: the URL, the method, the headers (a Cookie where cookies are sent), and the body.
+Copied = tuple[str, str, dict[str, str], str | None]
 
-    Of the headers, it has those that the page's code can have set.
+
+def as_words(
+    url: str, method: str, headers: dict[str, str], body: str | None
+) -> tuple[list[str], str, str, str]:
+    """Return a copied request as one would type it: options, the URL, the origin and the method.
+
+    The origin is empty where no header names it. The options have those headers that the page's
+    code can have set.
     """
     named = {name.lower(): value for name, value in headers.items()}
     is_browsers = "sec-fetch-mode" in named or named.get("user-agent", "").startswith("Mozilla/")
-    sent = [
-        (name, value)
+    options = [
+        f"--header={name}: {value}"
         for name, value in headers.items()
         if not browser.is_forbidden_header(name.lower())
         and not (is_browsers and BROWSERS_OWN.fullmatch(name))
@@ -59,26 +64,24 @@ def as_page(
     if method == "OPTIONS" and "access-control-request-method" in named:  # a preflight
         method = named["access-control-request-method"]
         asked = named.get("access-control-request-headers", "")
-        sent += [(name, "") for name in re.findall(r"[^\s,]+", asked)]
-    credentials = has_cookies or "cookie" in named
-    return url, PageRequest(named.get("origin", ""), method, tuple(sent), credentials, body=body)
+        options += [f"--header={name}" for name in re.findall(r"[^\s,]+", asked)]
+    options += ["--credentials"] if "cookie" in named else []
+    options += [] if body is None else [f"--data={body}"]
+    return options, url, named.get("origin", ""), method
 
 
-def read_fetch(text: str) -> tuple[str, PageRequest]:
+def read_fetch(text: str) -> Copied:
     """Read `fetch(URL, {…})`, in which a browser writes all as JSON."""
     call = r'fetch\(\s*("(?:[^"\\]|\\.)*")\s*(?:,\s*(\{.*\})\s*)?\)'
-    try:
-        ((url, options),) = re.findall(call, text, re.DOTALL)
-        url, options = json.loads(url), json.loads(options or "{}")
-    except ValueError:
-        raise click.UsageError("copy the whole fetch, as the browser does") from None
+    ((url, given),) = re.findall(call, text, re.DOTALL)
+    options = json.loads(given or "{}")
     headers = {"Sec-Fetch-Mode": "cors", "Origin": options.get("referrer", "")}
+    headers |= {"Cookie": ""} if options.get("credentials") == "include" else {}
     headers |= options.get("headers", {})
-    method, has_cookies = options.get("method", "GET"), options.get("credentials") == "include"
-    return as_page(url, method, headers, options.get("body"), has_cookies)
+    return json.loads(url), options.get("method", "GET"), headers, options.get("body")
 
 
-def read_powershell(text: str) -> tuple[str, PageRequest]:
+def read_powershell(text: str) -> Copied:
     """Read `Invoke-WebRequest`, in whose strings a backtick escapes."""
 
     def plain(quoted: str) -> str:
@@ -87,15 +90,12 @@ def read_powershell(text: str) -> tuple[str, PageRequest]:
 
     options = re.findall(rf'-(Uri|Method|ContentType|Body)\s[^"\n]*{TEXT}', text)
     named = {name: plain(value) for name, value in options}
-    if "Uri" not in named:
-        raise click.UsageError("copy the whole command: its -Uri is not here")
-    headers = {"Sec-Fetch-Mode": "cors"}
+    headers = {"Sec-Fetch-Mode": "cors"} | ({"Cookie": ""} if "Cookies.Add" in text else {})
     for name, value in re.findall(rf"{TEXT}\s*=\s*{TEXT}", text):
         headers[plain(name)] = plain(value)
     if "ContentType" in named:
         headers["Content-Type"] = named["ContentType"]
-    method, has_cookies = named.get("Method", "GET"), "Cookies.Add" in text
-    return as_page(named["Uri"], method, headers, named.get("Body"), has_cookies)
+    return named["Uri"], named.get("Method", "GET"), headers, named.get("Body")
 
 
 def unescape(quoted: re.Match[str]) -> str:
@@ -107,37 +107,33 @@ def unescape(quoted: re.Match[str]) -> str:
     return shlex.quote(text.encode("utf-16", errors="surrogatepass").decode("utf-16"))
 
 
-def read_curl(text: str) -> tuple[str, PageRequest]:
+def read_curl(text: str) -> Copied:
     """Read a command of curl as a shell does, or cmd.exe if it is quoted for that."""
     if re.match(r"""[^"']*\^["']""", text):
         # A line that ends with ^ goes on; an empty one after it is a line break in the text.
         text = re.sub(r"\^\r?\n(\r?\n)?", lambda end: "\n" if end[1] else " ", text)
         text = re.sub(r"\^(.)", r"\1", text)
-    try:
-        words = shlex.split(QUOTED.sub(unescape, re.sub(r"[\\^]\r?\n", " ", text)))
-    except ValueError as error:
-        raise click.UsageError(f"copy the whole curl command: {error}") from None
+    words = shlex.split(QUOTED.sub(unescape, re.sub(r"[\\^]\r?\n", " ", text)))
     curl, *words = [word for word in words if word != "$"]
     if curl in words:
-        raise click.UsageError("copy one request as cURL: this text has several curl commands")
+        raise ValueError("these are several commands")
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("words", nargs="*")
     for names in CURLS_OPTIONS.split(","):
         parser.add_argument(*names.split(), action="append", default=[])
     for names in CURLS_FLAGS.split(","):
         parser.add_argument(*names.split(), action="store_true")
-    try:
-        given, _ = parser.parse_known_args(words)
-    except argparse.ArgumentError as error:
-        raise click.UsageError(f"correct the curl command: {error}") from None
+    given, _ = parser.parse_known_args(words)
     # The value of an option that is not known here is among the words, too.
     likely = [word for word in given.words if re.match(r".*[/.]|localhost\b", word)]
     likely.sort(key=lambda word: not re.match("https?://", word))
-    if not (urls := [*given.url, *likely]):
-        raise click.UsageError("add the URL to the curl command")
-    url = urls[0] if "://" in urls[0] else f"http://{urls[0]}"
+    url = [*given.url, *likely][0]
+    url = url if "://" in url else f"http://{url}"
     lines = [line.partition(":") for line in given.header]
     headers = {name.strip(): value.strip() for name, _, value in lines}
+    users = [f"Basic {b64encode(user.encode()).decode()}" for user in given.user]
+    others = {"Cookie": given.cookie, "Origin": given.origin, "Authorization": users}
+    headers |= {name: values[-1] for name, values in others.items() if values}
     data = [*given.data, *given.json]
     body = "&".join(data) if data else None
     if given.get and body is not None:
@@ -146,18 +142,14 @@ def read_curl(text: str) -> tuple[str, PageRequest]:
     if posts and "content-type" not in {name.lower() for name in headers}:
         encoding = "multipart/form-data" if given.form else "application/x-www-form-urlencoded"
         headers["Content-Type"] = "application/json" if given.json else encoding
-    for user in given.user:
-        headers["Authorization"] = f"Basic {b64encode(user.encode()).decode()}"
-    for origin in given.origin:
-        headers["Origin"] = origin
     usual = "HEAD" if given.head else "POST" if posts else "GET"
-    return as_page(url, [usual, *given.request][-1], headers, body, bool(given.cookie))
+    return url, [usual, *given.request][-1], headers, body
 
 
-FORMS: dict[re.Pattern[str], Callable[[str], tuple[str, PageRequest]]] = {
-    re.compile(r"\A\s*(?:\$ )?curl(?:\.exe)?\s"): read_curl,
-    re.compile(r"\A\s*(?:await )?fetch\("): read_fetch,
-    re.compile(r"\bInvoke-(?:WebRequest|RestMethod)\b"): read_powershell,
+FORMS: dict[str, Callable[[str], Copied]] = {
+    r"\A\s*(?:\$ )?curl(?:\.exe)?\s": read_curl,
+    r"\A\s*(?:await )?fetch\(": read_fetch,
+    r"\bInvoke-(?:WebRequest|RestMethod)\b": read_powershell,
 }
 
 
@@ -311,22 +303,24 @@ class TakesCurl(click.Command):
         start = next((at for at, word in enumerate(args) if word in ("curl", "curl.exe")), None)
         if start is not None:
             args = [*args[:start], shlex.join(args[start:])]
-        forms = ((at, form) for at, word in enumerate(args) for form in FORMS if form.search(word))
-        if found := next(forms, None):
-            at, form = found
-            url, page = FORMS[form](args[at])
-            named = [f"--header={name}: {value}" for name, value in page.headers]
-            named += ["--credentials"] if page.credentials else []
-            named += [] if page.body is None else [f"--data={page.body}"]
-            args = [*named, *self.words(url, page), *args[:at], *args[at + 1 :]]
+        copied = ((word, form) for word in args for form in FORMS if re.search(form, word))
+        if found := next(copied, None):
+            word, form = found
+            try:
+                options, *request = as_words(*FORMS[form](word))
+            except (LookupError, ValueError, argparse.ArgumentError):
+                problem = "copy one whole request, with its URL, as the browser does"
+                raise click.UsageError(problem) from None
+            args.remove(word)
+            args = [*options, *self.words(*request), *args]
         return super().parse_args(ctx, args)
 
-    def words(self, url: str, page: PageRequest) -> list[str]:
+    def words(self, url: str, origin: str, method: str) -> list[str]:
         """Return how this command is told where a request goes, and whose it is."""
-        if not page.origin:
+        if not origin:
             example = "-H 'Origin: https://app.example.com'"
             raise click.UsageError(f"add {example}, the origin of the page")
-        return [url, page.origin, page.method]
+        return [url, origin, method]
 
 
 class TakesTexts(TakesCurl):
@@ -342,9 +336,8 @@ class TakesTexts(TakesCurl):
         options = [word for word in args if word != "-"]
         return super().parse_args(ctx, [*options, "--", sys.stdin.read()])
 
-    def words(self, url: str, page: PageRequest) -> list[str]:
-        origin = [f"--origin={page.origin}"] if page.origin else []
-        return [*origin, f"--method={page.method}", url]
+    def words(self, url: str, origin: str, method: str) -> list[str]:
+        return [*([f"--origin={origin}"] if origin else []), f"--method={method}", url]
 
 
 # What a page may ask for by each of them is tried where a text names no method.

@@ -83,8 +83,22 @@ def test_copied_request(cors: Commands, shell: str) -> None:
 def test_fetch_of_a_pages_code(cors: Commands) -> None:
     result = cors("explain", f'fetch("{API}").then(show)', "--origin", APP)
     assert result.stdout.startswith(f"1. request: GET {API}\n")
-    result = cors("explain", f'fetch("{API}"', "--origin", APP)
-    assert "copy the whole fetch" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'fetch("{API}"',
+        f"Invoke-WebRequest -UseBasicParsing {API}",
+        f"curl '{API}",
+        f"curl {API} -X",
+        f"curl {API} ;\ncurl {API}",
+        "curl -I",
+    ],
+)
+def test_copy_that_is_not_one_whole_request(cors: Commands, text: str) -> None:
+    result = cors("explain", text, "--origin", APP)
+    assert result.error == "Error: copy one whole request, with its URL, as the browser does"
 
 
 S = "http://localhost:3000"
