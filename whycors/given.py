@@ -212,24 +212,19 @@ def path_or_url(text: str) -> str:
 def api_url(text: str) -> str:
     """The URL of a deployed API."""
     percent_encoded(text)
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise click.BadParameter(f"correct {shown(text)}: {error}") from None
-    example = "a URL such as https://api.example.com/api/echo"
     if "://" not in text and (bare := text.lstrip("/")):
         raise write(f"https://{bare}", text, "a URL has a scheme")
-    if parts.scheme not in browser.DEFAULT_PORTS:
-        raise write(example, text, "the scheme must be http or https")
-    if not host or port == 0:
-        raise write(example, text, "it names no host to call")
-    if parts.username is not None:
-        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        raise write(bare, text, "a page cannot call a URL with a user name")
-    if not host.isascii():
-        netloc = to_punycode(host) + (f":{port}" if port else "")
-        raise write(parts._replace(netloc=netloc).geturl(), text, "the host must be in punycode")
+    try:
+        parts = urlsplit(text)
+        if parts.scheme not in browser.DEFAULT_PORTS or not parts.hostname or parts.port == 0:
+            raise ValueError("the scheme must be http or https, and a host must follow")
+    except ValueError as error:
+        raise write("a URL such as https://api.example.com/api/echo", text, str(error)) from None
+    host, *port = parts.netloc.rpartition("@")[2].partition(":")
+    netloc = "".join([to_punycode(host), *port])
+    if netloc != parts.netloc:
+        reason = "a page sends no user name, and the host must be in punycode"
+        raise write(parts._replace(netloc=netloc).geturl(), text, reason)
     return text
 
 
