@@ -22,6 +22,7 @@ from .explain import Explanation, as_text, explain, own_url, printable
 from .origins import read_item, read_origin, shown, to_punycode
 from .policies import Policy, policy_for
 from .probe import in_app
+from .trials import sample
 
 # What a browser adds to each request, and copies, but a page's code did not set.
 BROWSERS_OWN = re.compile(
@@ -390,20 +391,20 @@ class Question:
             request = replace(request, preflight=True)
         return explain(self.app, self.url, request, self.said, send)
 
-    def tries(self) -> list[Explanation]:
+    def tries(self, send: bool) -> list[Explanation]:
         """Explain it for each method and for likely pages, where nothing names them.
 
-        The last page is a stranger, if a browser blocked one or no other is known.
+        The last page is a stranger, if a browser blocked one or no other is known. Only a request
+        whose origin and method are named may be sent.
         """
         usual = METHODS if self.page.body is None else METHODS[1:]  # a GET has none
         methods = (self.page.method,) if self.page.method else usual
-        if self.page.origin:
-            return [self.explain(self.page.origin, method) for method in methods]
+        if page := self.page.origin:
+            return [self.explain(page, method, send and len(methods) == 1) for method in methods]
         strangers = [self.explain(self.stranger, method) for method in methods]
-        sent = strangers[0].outcome.exchanges
-        named = [one.response.get("access-control-allow-origin") or "" for one in sent]
-        if policy := policy_for(self.app, self.url):
-            named = [one.replace(":*", ":3000").replace("*", "app") for one in policy.origins]
+        policy, sent = policy_for(self.app, self.url), strangers[0].outcome.exchanges
+        by_hand = [one.response.get("access-control-allow-origin") or "" for one in sent]
+        named = [sample(one) for one in (policy.origins if policy else by_hand) if one != "*"]
         own = browser.http_origin(self.url)
         pages = [one for one in named if read_origin(one) == (one, None)]
         pages = [one for one in pages if browser.http_origin(one) != own][:3]
@@ -419,6 +420,11 @@ class Question:
             method = rf"(^|without ){one.request.method}\b"
             found = [re.sub(method, r"\1the method", text) for text in found]
         return found
+
+    def values(self, group: list[Explanation], name: str) -> tuple[str, ...]:
+        """Return the methods or the origins of a group, or nothing where one was named."""
+        found = () if getattr(self.page, name) else (getattr(one.request, name) for one in group)
+        return tuple(dict.fromkeys(found))
 
 
 def answers(app: Any, *, words: tuple[str, ...], send: bool, **given: Any) -> list[Answer]:
@@ -444,7 +450,11 @@ def answers(app: Any, *, words: tuple[str, ...], send: bool, **given: Any) -> li
             "paste the whole error about CORS from the browser's console, or a curl command, or"
             f" write ORIGIN METHOD PATH, not {shown(text)}"
         )
-    return [answer for one in asked for answer in answers_to(one, send)]
+    found = []
+    for one in asked:
+        first, *more = answers_to(one, send)
+        found += [replace(first, text=(*one.notes, *first.text)), *more]
+    return found
 
 
 def question(app: Any, target: str | None, said: Said | None, given: dict[str, Any]) -> Question:
@@ -486,16 +496,12 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
     """Return one answer for each cause, of what fits the browser's words."""
     if WEBSOCKET in asked.notes:
         return [to_websocket(asked)]
-    page = asked.page
-    if page.origin and page.method:
-        one = asked.explain(page.origin, page.method, send)
-        return [Answer(one, (*asked.notes, *as_text(one)), one.exit_code)]
-    tried = asked.tries()
+    page, tried = asked.page, asked.tries(send)
     known = [one for one in tried if one.known] or tried
     likely = [one for one in known if fits(one, asked.said)]
-    likely = likely or [one for one in known if one.allowed]
-    if not likely and page.origin:
-        likely = known
+    likely = likely or [one for one in known if one.allowed] or (known if page.origin else [])
+    if len(likely) == 1 and known == tried and asked.stranger != likely[0].request.origin:
+        return [Answer(likely[0], tuple(as_text(likely[0])), likely[0].exit_code)]
     groups: dict[str, list[Explanation]] = {}
     for one in sorted(likely, key=lambda one: len(asked.reasons(one))):
         causes = asked.reasons(one)
@@ -504,34 +510,22 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
     differing = [
         name
         for name in ("method", "origin")
-        if not getattr(page, name)
-        and len({frozenset(values(group, name)) for group in groups.values()}) > 1
-    ]
-    if not likely:
-        differing = ["origin"]
+        if len({frozenset(asked.values(group, name)) for group in groups.values()}) > 1
+    ] or ([] if likely else ["origin"])
     if differing and sys.stdin.isatty():
-        name = differing[0]
+        name = differing[-1]
         convert = {"method": page_method, "origin": page_origin}[name]
         named: Any = {name: click.prompt(f"The page's {name}", value_proc=convert, err=True)}
         return answers_to(replace(asked, page=replace(page, **named)), send)
     if not likely:
         text = "What the browser said does not happen to pages that are known here: add --origin."
-        return [Answer(known[0], (*asked.notes, text), 2)]
-    one = likely[0]
-    if len(likely) == 1 and known == tried and asked.stranger != one.request.origin:
-        return [Answer(one, (*asked.notes, *as_text(one)), one.exit_code)]
+        return [Answer(known[0], (text,), 2)]
     found = [to_answer(asked, cause, group, tried) for cause, group in groups.items()]
-    found[0] = replace(found[0], text=(*asked.notes, *found[0].text))
     if differing:
         hint = f"To know which it is, add {' and '.join(f'--{name}' for name in differing)}."
         found = [replace(one, exit_code=2) for one in found]
         found[-1] = replace(found[-1], text=(*found[-1].text, hint))
     return found
-
-
-def values(group: list[Explanation], name: str) -> tuple[str, ...]:
-    """Return the methods or the origins of a group."""
-    return tuple(dict.fromkeys(getattr(one.request, name) for one in group))
 
 
 def to_answer(
@@ -541,28 +535,25 @@ def to_answer(
 
     The first has the fewest causes.
     """
-    one, reasons = group[0], asked.reasons(group[0])
-    origins = () if asked.page.origin else values(group, "origin")
-    methods = () if asked.page.method else values(group, "method")
-    others = [other for other in tried if other.request.origin in values(group, "origin")]
+    one, origins, methods = group[0], asked.values(group, "origin"), asked.values(group, "method")
+    others = [other for other in tried if not origins or other.request.origin in origins]
+    unknown = [other.request.method for other in others if not other.known]
     which = f" for {in_words(methods)}" if methods else ""
-    if methods and all(other.known and cause in asked.reasons(other) for other in others):
+    if methods and not unknown and all(cause in asked.reasons(other) for other in others):
         which = ", whatever the method"
     where = f" from {in_words(origins)}" if origins and asked.stranger not in origins else ""
     verdict = "Allowed" if one.allowed else "Refused" if one.outcome.allowed else "Blocked"
     lines = [f"{verdict}{where}{which}: {cause}"] if one.known else []
-    lines += [f"Also: {text}" for text in reasons if text != cause]
-    advices = [other.advice for other in group if other.advice]
-    changes = {advice.changes for advice in advices if len(advice.reasons) == len(reasons)}
-    if any(asked.stranger in change.text for found in changes for change in found):
-        lines.append("To see what to change, add --origin.")
-    else:
-        if methods and len(changes) > 1:
-            lines.append(f"If it was {methods[0]} (for others, add --method):")
-        lines += map(str, one.advice.changes if one.advice else ())
+    lines += [f"Also: {text}" for text in asked.reasons(one) if text != cause]
+    changes = {other.advice.changes: None for other in group if other.advice}
+    first = [str(change) for change in next(iter(changes), ())]
+    if any(asked.stranger in change for change in first):
+        first = ["To see what to change, add --origin."]
+    elif methods and len(changes) > 1:
+        lines.append(f"If it was {methods[0]} (for others, add --method):")
+    lines += first
     if one.allowed:
         lines += [f"Warning: {text.replace(asked.stranger, 'ORIGIN')}" for text in one.warnings]
-    unknown = [other.request.method for other in others if not other.known]
     if unknown and not (asked.said and asked.said.preflight):
         to_try = f"To try it, add --method {unknown[0]} --send."
         lines.append(f"Not tried, since it may change data: {in_words(unknown)}. {to_try}")
@@ -578,20 +569,18 @@ def to_websocket(asked: Question) -> Answer:
     """Return what the policy says of a page's WebSocket: browsers leave it to the server."""
     origin, policy = asked.page.origin, policy_for(asked.app, asked.url)
     one = asked.explain(origin or asked.stranger, "GET")
-    why = one.advice.reasons[0] if one.advice else ""
-    changes = one.advice.changes if one.advice else ()
+    why = one.advice.reason if one.advice else ""
     if one.outcome.verdict.block is Block.MIXED_CONTENT:
-        text, code = f"Blocked: {why.replace('call http', 'call ws')}", 1
+        lines, code = [f"Blocked: {why.replace('call http', 'call ws')}"], 1
     elif type(policy) is not Policy:
-        text, code = "No CORS setting decides it here: see the server's log for its answer.", 2
+        lines, code = ["No CORS setting decides it here: see the server's log for its answer."], 2
     elif not origin:
-        text, code = f"Pages on {in_words(policy.origins)} may connect. Add --origin.", 2
+        lines, code = [f"Pages on {in_words(policy.origins)} may connect. Add --origin."], 2
     elif policy.allows(origin):
-        text, code = f"{origin} may connect: see the server's log for its answer.", 0
+        lines, code = [f"{origin} may connect: see the server's log for its answer."], 0
     else:
-        text, code = f"Refused: {why}", 1
-    lines = [text, *map(str, changes if code == 1 else ())]
-    return Answer(one, (*asked.notes, *map(printable, lines)), code)
+        lines, code = [f"Refused: {why}", *map(str, one.advice.changes if one.advice else ())], 1
+    return Answer(one, tuple(map(printable, lines)), code)
 
 
 def fits(one: Explanation, said: Said | None) -> bool:
