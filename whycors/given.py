@@ -500,6 +500,9 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
     known = [one for one in tried if one.known] or tried
     likely = [one for one in known if fits(one, asked.said)]
     likely = likely or [one for one in known if one.allowed] or (known if page.origin else [])
+    if not likely:
+        text = "What the browser said does not happen to pages that are known here: add --origin."
+        return [Answer(known[0], (text,), 2)]
     if len(likely) == 1 and known == tried and asked.stranger != likely[0].request.origin:
         return [Answer(likely[0], tuple(as_text(likely[0])), likely[0].exit_code)]
     groups: dict[str, list[Explanation]] = {}
@@ -511,15 +514,12 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
         name
         for name in ("method", "origin")
         if len({frozenset(asked.values(group, name)) for group in groups.values()}) > 1
-    ] or ([] if likely else ["origin"])
+    ]
     if differing and sys.stdin.isatty():
         name = differing[-1]
         convert = {"method": page_method, "origin": page_origin}[name]
         named: Any = {name: click.prompt(f"The page's {name}", value_proc=convert, err=True)}
         return answers_to(replace(asked, page=replace(page, **named)), send)
-    if not likely:
-        text = "What the browser said does not happen to pages that are known here: add --origin."
-        return [Answer(known[0], (text,), 2)]
     found = [to_answer(asked, cause, group, tried) for cause, group in groups.items()]
     if differing:
         hint = f"To know which it is, add {' and '.join(f'--{name}' for name in differing)}."
