@@ -67,9 +67,8 @@ def show_command(context: click.Context, /, **_: bool) -> None:
     finish(context, asdict(found), report_as_text(found), 0)
 
 
-@commands.command("explain", cls=given.TakesTexts)
+@commands.command("explain", cls=given.TakesTexts, params=given.page_options())
 @app_option
-@given.page_options()
 @click.argument("words", nargs=-1, metavar="[ORIGIN METHOD PATH | TEXT]")
 @send_option
 @json_option
@@ -97,12 +96,11 @@ def explain_command(context: click.Context, /, as_json: bool, **asked: Any) -> N
     finish(context, data, [text], max(one.exit_code for one in found))
 
 
-@commands.command("probe", cls=given.TakesCurl)
+@commands.command("probe", cls=given.TakesCurl, params=given.page_options(many=True))
 @app_option
 @click.argument("url", type=given.api_url)
 @click.argument("page", metavar="[ORIGIN]", type=given.page_origin, required=False)
 @click.argument("its_method", metavar="[METHOD]", type=given.page_method, required=False)
-@given.page_options(many=True)
 @send_option
 @click.option(
     "--timeout",

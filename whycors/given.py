@@ -8,12 +8,11 @@ import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import click
-from click import option
+from click import Option
 
 from . import browser
 from .browser import Block, Headers, PageRequest
@@ -246,28 +245,23 @@ def check_other_origin(url: str, origin: str) -> None:
         )
 
 
-def page_options(many: bool = False) -> Callable[[Any], Any]:
-    """Return what adds the options for a page's request to a command; with `many`, for several.
-
-    `page_request` takes the values.
-    """
+def page_options(many: bool = False) -> list[click.Parameter]:
+    """Return the options for a page's request, or for several: `page_request` takes the values."""
     which = "That of the page. Can be repeated." if many else "If TEXT does not name it."
-    options = (
-        option("--credentials", is_flag=True, help="Send cookies, as credentials: 'include' does."),
-        option("--data", "body", metavar="BODY", help="The body that the page sends."),
-        option("--content-type", metavar="TYPE", type=media_type, help="Content-Type of the body."),
-        option(
-            "--header",
-            "headers",
+    return [
+        Option(["--origin"], metavar="ORIGIN", type=page_origin, multiple=many, help=which),
+        Option(["--method"], metavar="METHOD", type=page_method, multiple=many, help=which),
+        Option(
+            ["--header", "headers"],
             metavar="'NAME: VALUE'",
             multiple=True,
             type=page_header,
             help="A header that the page sets; its name suffices. Can be repeated.",
         ),
-        option("--method", metavar="METHOD", type=page_method, multiple=many, help=which),
-        option("--origin", metavar="ORIGIN", type=page_origin, multiple=many, help=which),
-    )
-    return lambda command: reduce(lambda added, add: add(added), options, command)
+        Option(["--content-type"], metavar="TYPE", type=media_type, help="That of the body."),
+        Option(["--data", "body"], metavar="BODY", help="The body that the page sends."),
+        Option(["--credentials"], is_flag=True, help="Send cookies: credentials: 'include' does."),
+    ]
 
 
 def page_request(
