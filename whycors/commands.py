@@ -155,17 +155,16 @@ def probe_command(
       flask cors probe https://api.example.com --origin https://app.example.com --method PUT
       flask cors probe https://api.example.com/api/echo https://app.example.com GET --credentials
     """
+    for one_page in filter(None, (page, *origin)):
+        given.check_other_origin(url, one_page)
     if page is not None:
         if its_method is None:
             raise click.UsageError("write METHOD too, such as GET, or only the URL")
         if body_limit is not None or origin or method:
             raise click.UsageError("remove ORIGIN and METHOD, or --body-limit, --origin, --method")
-        given.check_other_origin(url, page)
         request = given.page_request(page, its_method, **sent)
         one = probe(app_to_compare_with(context), url, request, timeout, send)
         finish(context, [as_data(one)], as_text(one), one.exit_code)
-    for one_of_several in origin:
-        given.check_other_origin(url, one_of_several)
     if not origin and (method or send or any(sent.values())):
         raise click.UsageError("write ORIGIN and METHOD too, or no options of a request")
     all_right = "The deployed API keeps the policy here."
