@@ -288,6 +288,10 @@ def test_error_that_the_policy_here_does_not_explain(cors: Commands) -> None:
         ("Uncaught TypeError: Failed to fetch", "paste the whole error about CORS"),
         (f"GET {API} net::ERR_CONNECTION_REFUSED", "start the API, or correct the URL"),
         (
+            "(Reason: CORS header ‘Access-Control-Allow-Origin’ missing).",
+            "copy the line that has it: the text names no URL",
+        ),
+        (
             "Access to script at 'file:///a' from origin 'null' has been blocked by CORS policy: x",
             "serve the page over http",
         ),

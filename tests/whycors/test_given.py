@@ -520,6 +520,25 @@ def test_page_of_a_request_that_nothing_names(cors: Commands, by_method: Path) -
     )
 
 
+def test_websocket_of_an_app_without_a_policy_for_it(by_method: Path) -> None:
+    done = explained(by_method, "ws://localhost:5000/items")
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[1].startswith("No CORS setting decides it here: ")
+
+
+def test_page_that_a_pattern_stands_for(tmp_path: Path, installed: None) -> None:
+    (tmp_path / "shop.py").write_text(
+        "from flask import Flask\n"
+        "from flask_cors import CORS\n\n"
+        "app = Flask(__name__)\n"
+        'CORS(app, origins=[r"https://.*\\.example\\.com$"], methods=["GET"])\n'
+        'app.add_url_rule("/api/echo", "echo", dict, methods=["PUT"])\n'
+    )
+    done = explained(tmp_path, TEXTS["Firefox, method"][0])
+    assert done.returncode == 1
+    assert done.stdout.startswith("Blocked from https://a.example.com for PUT, PATCH and DELETE: ")
+
+
 def test_page_that_only_the_code_knows(by_method: Path) -> None:
     """No guess is told for the cause if it is not what the browser said."""
     text = TEXTS["Firefox, method"][0].replace("/api/echo", "/secret-list")

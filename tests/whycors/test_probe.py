@@ -358,6 +358,7 @@ def test_bad_arguments(probe: Probe) -> None:
     url = "http://localhost:8000/x"
     own = error(url, "http://LOCALHOST:8000/", "GET")
     assert "'ORIGIN': write the origin of the page, not http://localhost:8000: the API is" in own
+    assert "add -H 'Origin: https://app.example.com', the origin" in error("curl", url)
     assert "'[ORIGIN]': write https://a.example, not a.example" in error(url, "a.example", "GET")
     assert "'--timeout': 0.0 is not in the range x>0" in error(url, PAGE, "GET", "--timeout", "0")
 
