@@ -67,9 +67,8 @@ def show_command(context: click.Context, /, **_: bool) -> None:
     finish(context, asdict(found), report_as_text(found), 0)
 
 
-@commands.command("explain", cls=given.TakesTexts)
+@commands.command("explain", cls=given.TakesTexts, params=given.page_options())
 @app_option
-@given.page_options()
 @click.argument("words", nargs=-1, metavar="[ORIGIN METHOD PATH | TEXT]")
 @send_option
 @json_option
@@ -97,12 +96,11 @@ def explain_command(context: click.Context, /, as_json: bool, **asked: Any) -> N
     finish(context, data, [text], max(one.exit_code for one in found))
 
 
-@commands.command("probe", cls=given.TakesCurl)
+@commands.command("probe", cls=given.TakesCurl, params=given.page_options(many=True))
 @app_option
 @click.argument("url", type=given.api_url)
 @click.argument("page", metavar="[ORIGIN]", type=given.page_origin, required=False)
 @click.argument("its_method", metavar="[METHOD]", type=given.page_method, required=False)
-@given.page_options(many=True)
 @send_option
 @click.option(
     "--timeout",
@@ -157,17 +155,16 @@ def probe_command(
       flask cors probe https://api.example.com --origin https://app.example.com --method PUT
       flask cors probe https://api.example.com/api/echo https://app.example.com GET --credentials
     """
+    for one_page in filter(None, (page, *origin)):
+        given.check_other_origin(url, one_page)
     if page is not None:
         if its_method is None:
             raise click.UsageError("write METHOD too, such as GET, or only the URL")
         if body_limit is not None or origin or method:
             raise click.UsageError("remove ORIGIN and METHOD, or --body-limit, --origin, --method")
-        given.check_other_origin(url, page)
         request = given.page_request(page, its_method, **sent)
         one = probe(app_to_compare_with(context), url, request, timeout, send)
         finish(context, [as_data(one)], as_text(one), one.exit_code)
-    for one_of_several in origin:
-        given.check_other_origin(url, one_of_several)
     if not origin and (method or send or any(sent.values())):
         raise click.UsageError("write ORIGIN and METHOD too, or no options of a request")
     all_right = "The deployed API keeps the policy here."

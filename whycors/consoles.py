@@ -170,11 +170,11 @@ def read(text: str) -> list[Said]:
     after = [*(match.start() for match, _ in marks[1:]), len(text)]
     found: list[Said] = []
     for (match, browser), start, end in zip(marks, before, after, strict=False):
-        is_last = match[0].endswith("checks.")  # Safari names the URL after the cause
+        is_last = browser == "Safari"  # which names the URL after the cause
         part = text[start : match.end()] if is_last else text[match.start() : end]
         named = match.groupdict()
         asked = methods.get(named.get("first") or named["url"]) or methods.get(named["url"], [])
-        said = said_in(part, named, browser, asked, -1 if is_last else 0)
+        said = said_in(part, named, browser, asked)
         same = [number for number, one in enumerate(found) if one.url == said.url]
         if said.block is not None or not same:
             found.append(said)
@@ -187,17 +187,14 @@ def read(text: str) -> list[Said]:
     return list(dict.fromkeys(found))
 
 
-def said_in(
-    part: str, named: dict[str, str], browser: str | None, asked: list[str], which: int = 0
-) -> Said:
+def said_in(part: str, named: dict[str, str], browser: str | None, asked: list[str]) -> Said:
     """Return what a part of a text says of one request.
 
-    `named` is what is around the cause, `asked` has the methods of the requests for its URL, and
-    `which` is the place of its cause among those in the part.
+    `named` is what is around the cause, and `asked` has the methods of the requests for its URL.
     """
     causes = [(match, block) for block, cause in CAUSES for match in cause.finditer(part)]
     causes.sort(key=lambda one: one[0].start())
-    cause, block = causes[which] if causes else (None, None)
+    cause, block = causes[-1 if browser == "Safari" else 0] if causes else (None, None)
     values = {**(cause.groupdict() if cause else {}), **named}
     found = values.get("found")
     method = "GET" if values.get("api") in LOADED else next(iter(asked), values.get("method"))

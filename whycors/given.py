@@ -6,14 +6,13 @@ import re
 import shlex
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import click
-from click import option
+from click import Option
 
 from . import browser
 from .browser import Block, Headers, PageRequest
@@ -22,6 +21,7 @@ from .explain import Explanation, as_text, explain, own_url, printable
 from .origins import read_item, read_origin, shown, to_punycode
 from .policies import Policy, policy_for
 from .probe import in_app
+from .trials import sample
 
 # What a browser adds to each request, and copies, but a page's code did not set.
 BROWSERS_OWN = re.compile(
@@ -41,17 +41,22 @@ CURLS_OPTIONS = """\
 CURLS_FLAGS = "-G --get, -I --head, -L, -S, -f, -g, -i, -k, -s, -v"
 
 
-def as_page(
-    url: str, method: str, headers: Mapping[str, str], body: str | None, has_cookies: bool
-) -> tuple[str, PageRequest]:
-    """Return the URL, and what a page asks for there; its origin is empty where nothing names it.
+# What is copied: the URL, the method, the headers (a Cookie where cookies are sent), and the body.
+Copied = tuple[str, str, dict[str, str], str | None]
 
-    Of the headers, it has those that the page's code can have set.
+
+def as_words(
+    url: str, method: str, headers: dict[str, str], body: str | None
+) -> tuple[list[str], str, str, str]:
+    """Return a copied request as one would type it: options, the URL, the origin and the method.
+
+    The origin is empty where no header names it. The options have those headers that the page's
+    code can have set.
     """
     named = {name.lower(): value for name, value in headers.items()}
     is_browsers = "sec-fetch-mode" in named or named.get("user-agent", "").startswith("Mozilla/")
-    sent = [
-        (name, value)
+    options = [
+        f"--header={name}: {value}"
         for name, value in headers.items()
         if not browser.is_forbidden_header(name.lower())
         and not (is_browsers and BROWSERS_OWN.fullmatch(name))
@@ -59,26 +64,24 @@ def as_page(
     if method == "OPTIONS" and "access-control-request-method" in named:  # a preflight
         method = named["access-control-request-method"]
         asked = named.get("access-control-request-headers", "")
-        sent += [(name, "") for name in re.findall(r"[^\s,]+", asked)]
-    credentials = has_cookies or "cookie" in named
-    return url, PageRequest(named.get("origin", ""), method, tuple(sent), credentials, body=body)
+        options += [f"--header={name}" for name in re.findall(r"[^\s,]+", asked)]
+    options += ["--credentials"] if "cookie" in named else []
+    options += [] if body is None else [f"--data={body}"]
+    return options, url, named.get("origin", ""), method
 
 
-def read_fetch(text: str) -> tuple[str, PageRequest]:
+def read_fetch(text: str) -> Copied:
     """Read `fetch(URL, {…})`, in which a browser writes all as JSON."""
     call = r'fetch\(\s*("(?:[^"\\]|\\.)*")\s*(?:,\s*(\{.*\})\s*)?\)'
-    try:
-        ((url, options),) = re.findall(call, text, re.DOTALL)
-        url, options = json.loads(url), json.loads(options or "{}")
-    except ValueError:
-        raise click.UsageError("copy the whole fetch, as the browser does") from None
+    ((url, given),) = re.findall(call, text, re.DOTALL)
+    options = json.loads(given or "{}")
     headers = {"Sec-Fetch-Mode": "cors", "Origin": options.get("referrer", "")}
+    headers |= {"Cookie": ""} if options.get("credentials") == "include" else {}
     headers |= options.get("headers", {})
-    method, has_cookies = options.get("method", "GET"), options.get("credentials") == "include"
-    return as_page(url, method, headers, options.get("body"), has_cookies)
+    return json.loads(url), options.get("method", "GET"), headers, options.get("body")
 
 
-def read_powershell(text: str) -> tuple[str, PageRequest]:
+def read_powershell(text: str) -> Copied:
     """Read `Invoke-WebRequest`, in whose strings a backtick escapes."""
 
     def plain(quoted: str) -> str:
@@ -87,15 +90,12 @@ def read_powershell(text: str) -> tuple[str, PageRequest]:
 
     options = re.findall(rf'-(Uri|Method|ContentType|Body)\s[^"\n]*{TEXT}', text)
     named = {name: plain(value) for name, value in options}
-    if "Uri" not in named:
-        raise click.UsageError("copy the whole command: its -Uri is not here")
-    headers = {"Sec-Fetch-Mode": "cors"}
+    headers = {"Sec-Fetch-Mode": "cors"} | ({"Cookie": ""} if "Cookies.Add" in text else {})
     for name, value in re.findall(rf"{TEXT}\s*=\s*{TEXT}", text):
         headers[plain(name)] = plain(value)
     if "ContentType" in named:
         headers["Content-Type"] = named["ContentType"]
-    method, has_cookies = named.get("Method", "GET"), "Cookies.Add" in text
-    return as_page(named["Uri"], method, headers, named.get("Body"), has_cookies)
+    return named["Uri"], named.get("Method", "GET"), headers, named.get("Body")
 
 
 def unescape(quoted: re.Match[str]) -> str:
@@ -107,37 +107,33 @@ def unescape(quoted: re.Match[str]) -> str:
     return shlex.quote(text.encode("utf-16", errors="surrogatepass").decode("utf-16"))
 
 
-def read_curl(text: str) -> tuple[str, PageRequest]:
+def read_curl(text: str) -> Copied:
     """Read a command of curl as a shell does, or cmd.exe if it is quoted for that."""
     if re.match(r"""[^"']*\^["']""", text):
         # A line that ends with ^ goes on; an empty one after it is a line break in the text.
         text = re.sub(r"\^\r?\n(\r?\n)?", lambda end: "\n" if end[1] else " ", text)
         text = re.sub(r"\^(.)", r"\1", text)
-    try:
-        words = shlex.split(QUOTED.sub(unescape, re.sub(r"[\\^]\r?\n", " ", text)))
-    except ValueError as error:
-        raise click.UsageError(f"copy the whole curl command: {error}") from None
+    words = shlex.split(QUOTED.sub(unescape, re.sub(r"[\\^]\r?\n", " ", text)))
     curl, *words = [word for word in words if word != "$"]
     if curl in words:
-        raise click.UsageError("copy one request as cURL: this text has several curl commands")
+        raise ValueError("these are several commands")
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("words", nargs="*")
     for names in CURLS_OPTIONS.split(","):
         parser.add_argument(*names.split(), action="append", default=[])
     for names in CURLS_FLAGS.split(","):
         parser.add_argument(*names.split(), action="store_true")
-    try:
-        given, _ = parser.parse_known_args(words)
-    except argparse.ArgumentError as error:
-        raise click.UsageError(f"correct the curl command: {error}") from None
+    given, _ = parser.parse_known_args(words)
     # The value of an option that is not known here is among the words, too.
     likely = [word for word in given.words if re.match(r".*[/.]|localhost\b", word)]
     likely.sort(key=lambda word: not re.match("https?://", word))
-    if not (urls := [*given.url, *likely]):
-        raise click.UsageError("add the URL to the curl command")
-    url = urls[0] if "://" in urls[0] else f"http://{urls[0]}"
+    url = [*given.url, *likely][0]
+    url = url if "://" in url else f"http://{url}"
     lines = [line.partition(":") for line in given.header]
     headers = {name.strip(): value.strip() for name, _, value in lines}
+    users = [f"Basic {b64encode(user.encode()).decode()}" for user in given.user]
+    others = {"Cookie": given.cookie, "Origin": given.origin, "Authorization": users}
+    headers |= {name: values[-1] for name, values in others.items() if values}
     data = [*given.data, *given.json]
     body = "&".join(data) if data else None
     if given.get and body is not None:
@@ -146,18 +142,14 @@ def read_curl(text: str) -> tuple[str, PageRequest]:
     if posts and "content-type" not in {name.lower() for name in headers}:
         encoding = "multipart/form-data" if given.form else "application/x-www-form-urlencoded"
         headers["Content-Type"] = "application/json" if given.json else encoding
-    for user in given.user:
-        headers["Authorization"] = f"Basic {b64encode(user.encode()).decode()}"
-    for origin in given.origin:
-        headers["Origin"] = origin
     usual = "HEAD" if given.head else "POST" if posts else "GET"
-    return as_page(url, [usual, *given.request][-1], headers, body, bool(given.cookie))
+    return url, [usual, *given.request][-1], headers, body
 
 
-FORMS: dict[re.Pattern[str], Callable[[str], tuple[str, PageRequest]]] = {
-    re.compile(r"\A\s*(?:\$ )?curl(?:\.exe)?\s"): read_curl,
-    re.compile(r"\A\s*(?:await )?fetch\("): read_fetch,
-    re.compile(r"\bInvoke-(?:WebRequest|RestMethod)\b"): read_powershell,
+FORMS: dict[str, Callable[[str], Copied]] = {
+    r"\A\s*(?:\$ )?curl(?:\.exe)?\s": read_curl,
+    r"\A\s*(?:await )?fetch\(": read_fetch,
+    r"\bInvoke-(?:WebRequest|RestMethod)\b": read_powershell,
 }
 
 
@@ -220,24 +212,19 @@ def path_or_url(text: str) -> str:
 def api_url(text: str) -> str:
     """The URL of a deployed API."""
     percent_encoded(text)
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise click.BadParameter(f"correct {shown(text)}: {error}") from None
-    example = "a URL such as https://api.example.com/api/echo"
     if "://" not in text and (bare := text.lstrip("/")):
         raise write(f"https://{bare}", text, "a URL has a scheme")
-    if parts.scheme not in browser.DEFAULT_PORTS:
-        raise write(example, text, "the scheme must be http or https")
-    if not host or port == 0:
-        raise write(example, text, "it names no host to call")
-    if parts.username is not None:
-        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        raise write(bare, text, "a page cannot call a URL with a user name")
-    if not host.isascii():
-        netloc = to_punycode(host) + (f":{port}" if port else "")
-        raise write(parts._replace(netloc=netloc).geturl(), text, "the host must be in punycode")
+    try:
+        parts = urlsplit(text)
+        if parts.scheme not in browser.DEFAULT_PORTS or not parts.hostname or parts.port == 0:
+            raise ValueError("the scheme must be http or https, and a host must follow")
+    except ValueError as error:
+        raise write("a URL such as https://api.example.com/api/echo", text, str(error)) from None
+    host, *port = parts.netloc.rpartition("@")[2].partition(":")
+    netloc = "".join([to_punycode(host), *port])
+    if netloc != parts.netloc:
+        reason = "a page sends no user name, and the host must be in punycode"
+        raise write(parts._replace(netloc=netloc).geturl(), text, reason)
     return text
 
 
@@ -258,28 +245,23 @@ def check_other_origin(url: str, origin: str) -> None:
         )
 
 
-def page_options(many: bool = False) -> Callable[[Any], Any]:
-    """Return what adds the options for a page's request to a command; with `many`, for several.
-
-    `page_request` takes the values.
-    """
+def page_options(many: bool = False) -> list[click.Parameter]:
+    """Return the options for a page's request, or for several: `page_request` takes the values."""
     which = "That of the page. Can be repeated." if many else "If TEXT does not name it."
-    options = (
-        option("--credentials", is_flag=True, help="Send cookies, as credentials: 'include' does."),
-        option("--data", "body", metavar="BODY", help="The body that the page sends."),
-        option("--content-type", metavar="TYPE", type=media_type, help="Content-Type of the body."),
-        option(
-            "--header",
-            "headers",
+    return [
+        Option(["--origin"], metavar="ORIGIN", type=page_origin, multiple=many, help=which),
+        Option(["--method"], metavar="METHOD", type=page_method, multiple=many, help=which),
+        Option(
+            ["--header", "headers"],
             metavar="'NAME: VALUE'",
             multiple=True,
             type=page_header,
             help="A header that the page sets; its name suffices. Can be repeated.",
         ),
-        option("--method", metavar="METHOD", type=page_method, multiple=many, help=which),
-        option("--origin", metavar="ORIGIN", type=page_origin, multiple=many, help=which),
-    )
-    return lambda command: reduce(lambda added, add: add(added), options, command)
+        Option(["--content-type"], metavar="TYPE", type=media_type, help="That of the body."),
+        Option(["--data", "body"], metavar="BODY", help="The body that the page sends."),
+        Option(["--credentials"], is_flag=True, help="Send cookies: credentials: 'include' does."),
+    ]
 
 
 def page_request(
@@ -311,22 +293,24 @@ class TakesCurl(click.Command):
         start = next((at for at, word in enumerate(args) if word in ("curl", "curl.exe")), None)
         if start is not None:
             args = [*args[:start], shlex.join(args[start:])]
-        forms = ((at, form) for at, word in enumerate(args) for form in FORMS if form.search(word))
-        if found := next(forms, None):
-            at, form = found
-            url, page = FORMS[form](args[at])
-            named = [f"--header={name}: {value}" for name, value in page.headers]
-            named += ["--credentials"] if page.credentials else []
-            named += [] if page.body is None else [f"--data={page.body}"]
-            args = [*named, *self.words(url, page), *args[:at], *args[at + 1 :]]
+        copied = ((word, form) for word in args for form in FORMS if re.search(form, word))
+        if found := next(copied, None):
+            word, form = found
+            try:
+                options, *request = as_words(*FORMS[form](word))
+            except (LookupError, ValueError, argparse.ArgumentError):
+                problem = "copy one whole request, with its URL, as the browser does"
+                raise click.UsageError(problem) from None
+            args.remove(word)
+            args = [*options, *self.words(*request), *args]
         return super().parse_args(ctx, args)
 
-    def words(self, url: str, page: PageRequest) -> list[str]:
+    def words(self, url: str, origin: str, method: str) -> list[str]:
         """Return how this command is told where a request goes, and whose it is."""
-        if not page.origin:
+        if not origin:
             example = "-H 'Origin: https://app.example.com'"
             raise click.UsageError(f"add {example}, the origin of the page")
-        return [url, page.origin, page.method]
+        return [url, origin, method]
 
 
 class TakesTexts(TakesCurl):
@@ -342,9 +326,8 @@ class TakesTexts(TakesCurl):
         options = [word for word in args if word != "-"]
         return super().parse_args(ctx, [*options, "--", sys.stdin.read()])
 
-    def words(self, url: str, page: PageRequest) -> list[str]:
-        origin = [f"--origin={page.origin}"] if page.origin else []
-        return [*origin, f"--method={page.method}", url]
+    def words(self, url: str, origin: str, method: str) -> list[str]:
+        return [*([f"--origin={origin}"] if origin else []), f"--method={method}", url]
 
 
 # What a page may ask for by each of them is tried where a text names no method.
@@ -402,20 +385,20 @@ class Question:
             request = replace(request, preflight=True)
         return explain(self.app, self.url, request, self.said, send)
 
-    def tries(self) -> list[Explanation]:
+    def tries(self, send: bool) -> list[Explanation]:
         """Explain it for each method and for likely pages, where nothing names them.
 
-        The last page is a stranger, if a browser blocked one or no other is known.
+        The last page is a stranger, if a browser blocked one or no other is known. Only a request
+        whose origin and method are named may be sent.
         """
         usual = METHODS if self.page.body is None else METHODS[1:]  # a GET has none
         methods = (self.page.method,) if self.page.method else usual
-        if self.page.origin:
-            return [self.explain(self.page.origin, method) for method in methods]
+        if page := self.page.origin:
+            return [self.explain(page, method, send and len(methods) == 1) for method in methods]
         strangers = [self.explain(self.stranger, method) for method in methods]
-        sent = strangers[0].outcome.exchanges
-        named = [one.response.get("access-control-allow-origin") or "" for one in sent]
-        if policy := policy_for(self.app, self.url):
-            named = [one.replace(":*", ":3000").replace("*", "app") for one in policy.origins]
+        policy, sent = policy_for(self.app, self.url), strangers[0].outcome.exchanges
+        by_hand = [one.response.get("access-control-allow-origin") or "" for one in sent]
+        named = [sample(one) for one in (policy.origins if policy else by_hand) if one != "*"]
         own = browser.http_origin(self.url)
         pages = [one for one in named if read_origin(one) == (one, None)]
         pages = [one for one in pages if browser.http_origin(one) != own][:3]
@@ -431,6 +414,11 @@ class Question:
             method = rf"(^|without ){one.request.method}\b"
             found = [re.sub(method, r"\1the method", text) for text in found]
         return found
+
+    def values(self, group: list[Explanation], name: str) -> tuple[str, ...]:
+        """Return the methods or the origins of a group, or nothing where one was named."""
+        found = () if getattr(self.page, name) else (getattr(one.request, name) for one in group)
+        return tuple(dict.fromkeys(found))
 
 
 def answers(app: Any, *, words: tuple[str, ...], send: bool, **given: Any) -> list[Answer]:
@@ -456,7 +444,11 @@ def answers(app: Any, *, words: tuple[str, ...], send: bool, **given: Any) -> li
             "paste the whole error about CORS from the browser's console, or a curl command, or"
             f" write ORIGIN METHOD PATH, not {shown(text)}"
         )
-    return [answer for one in asked for answer in answers_to(one, send)]
+    found = []
+    for one in asked:
+        first, *more = answers_to(one, send)
+        found += [replace(first, text=(*one.notes, *first.text)), *more]
+    return found
 
 
 def question(app: Any, target: str | None, said: Said | None, given: dict[str, Any]) -> Question:
@@ -498,16 +490,15 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
     """Return one answer for each cause, of what fits the browser's words."""
     if WEBSOCKET in asked.notes:
         return [to_websocket(asked)]
-    page = asked.page
-    if page.origin and page.method:
-        one = asked.explain(page.origin, page.method, send)
-        return [Answer(one, (*asked.notes, *as_text(one)), one.exit_code)]
-    tried = asked.tries()
+    page, tried = asked.page, asked.tries(send)
     known = [one for one in tried if one.known] or tried
     likely = [one for one in known if fits(one, asked.said)]
-    likely = likely or [one for one in known if one.allowed]
-    if not likely and page.origin:
-        likely = known
+    likely = likely or [one for one in known if one.allowed] or (known if page.origin else [])
+    if not likely:
+        text = "What the browser said does not happen to pages that are known here: add --origin."
+        return [Answer(known[0], (text,), 2)]
+    if len(likely) == 1 and known == tried and asked.stranger != likely[0].request.origin:
+        return [Answer(likely[0], tuple(as_text(likely[0])), likely[0].exit_code)]
     groups: dict[str, list[Explanation]] = {}
     for one in sorted(likely, key=lambda one: len(asked.reasons(one))):
         causes = asked.reasons(one)
@@ -516,34 +507,19 @@ def answers_to(asked: Question, send: bool) -> list[Answer]:
     differing = [
         name
         for name in ("method", "origin")
-        if not getattr(page, name)
-        and len({frozenset(values(group, name)) for group in groups.values()}) > 1
+        if len({frozenset(asked.values(group, name)) for group in groups.values()}) > 1
     ]
-    if not likely:
-        differing = ["origin"]
     if differing and sys.stdin.isatty():
-        name = differing[0]
+        name = differing[-1]
         convert = {"method": page_method, "origin": page_origin}[name]
         named: Any = {name: click.prompt(f"The page's {name}", value_proc=convert, err=True)}
         return answers_to(replace(asked, page=replace(page, **named)), send)
-    if not likely:
-        text = "What the browser said does not happen to pages that are known here: add --origin."
-        return [Answer(known[0], (*asked.notes, text), 2)]
-    one = likely[0]
-    if len(likely) == 1 and known == tried and asked.stranger != one.request.origin:
-        return [Answer(one, (*asked.notes, *as_text(one)), one.exit_code)]
     found = [to_answer(asked, cause, group, tried) for cause, group in groups.items()]
-    found[0] = replace(found[0], text=(*asked.notes, *found[0].text))
     if differing:
         hint = f"To know which it is, add {' and '.join(f'--{name}' for name in differing)}."
         found = [replace(one, exit_code=2) for one in found]
         found[-1] = replace(found[-1], text=(*found[-1].text, hint))
     return found
-
-
-def values(group: list[Explanation], name: str) -> tuple[str, ...]:
-    """Return the methods or the origins of a group."""
-    return tuple(dict.fromkeys(getattr(one.request, name) for one in group))
 
 
 def to_answer(
@@ -553,28 +529,25 @@ def to_answer(
 
     The first has the fewest causes.
     """
-    one, reasons = group[0], asked.reasons(group[0])
-    origins = () if asked.page.origin else values(group, "origin")
-    methods = () if asked.page.method else values(group, "method")
-    others = [other for other in tried if other.request.origin in values(group, "origin")]
+    one, origins, methods = group[0], asked.values(group, "origin"), asked.values(group, "method")
+    others = [other for other in tried if not origins or other.request.origin in origins]
+    unknown = [other.request.method for other in others if not other.known]
     which = f" for {in_words(methods)}" if methods else ""
-    if methods and all(other.known and cause in asked.reasons(other) for other in others):
+    if methods and not unknown and all(cause in asked.reasons(other) for other in others):
         which = ", whatever the method"
     where = f" from {in_words(origins)}" if origins and asked.stranger not in origins else ""
     verdict = "Allowed" if one.allowed else "Refused" if one.outcome.allowed else "Blocked"
     lines = [f"{verdict}{where}{which}: {cause}"] if one.known else []
-    lines += [f"Also: {text}" for text in reasons if text != cause]
-    advices = [other.advice for other in group if other.advice]
-    changes = {advice.changes for advice in advices if len(advice.reasons) == len(reasons)}
-    if any(asked.stranger in change.text for found in changes for change in found):
-        lines.append("To see what to change, add --origin.")
-    else:
-        if methods and len(changes) > 1:
-            lines.append(f"If it was {methods[0]} (for others, add --method):")
-        lines += map(str, one.advice.changes if one.advice else ())
+    lines += [f"Also: {text}" for text in asked.reasons(one) if text != cause]
+    changes = {other.advice.changes: None for other in group if other.advice}
+    first = [str(change) for change in next(iter(changes), ())]
+    if any(asked.stranger in change for change in first):
+        first = ["To see what to change, add --origin."]
+    elif methods and len(changes) > 1:
+        lines.append(f"If it was {methods[0]} (for others, add --method):")
+    lines += first
     if one.allowed:
         lines += [f"Warning: {text.replace(asked.stranger, 'ORIGIN')}" for text in one.warnings]
-    unknown = [other.request.method for other in others if not other.known]
     if unknown and not (asked.said and asked.said.preflight):
         to_try = f"To try it, add --method {unknown[0]} --send."
         lines.append(f"Not tried, since it may change data: {in_words(unknown)}. {to_try}")
@@ -590,20 +563,18 @@ def to_websocket(asked: Question) -> Answer:
     """Return what the policy says of a page's WebSocket: browsers leave it to the server."""
     origin, policy = asked.page.origin, policy_for(asked.app, asked.url)
     one = asked.explain(origin or asked.stranger, "GET")
-    why = one.advice.reasons[0] if one.advice else ""
-    changes = one.advice.changes if one.advice else ()
+    why = one.advice.reason if one.advice else ""
     if one.outcome.verdict.block is Block.MIXED_CONTENT:
-        text, code = f"Blocked: {why.replace('call http', 'call ws')}", 1
+        lines, code = [f"Blocked: {why.replace('call http', 'call ws')}"], 1
     elif type(policy) is not Policy:
-        text, code = "No CORS setting decides it here: see the server's log for its answer.", 2
+        lines, code = ["No CORS setting decides it here: see the server's log for its answer."], 2
     elif not origin:
-        text, code = f"Pages on {in_words(policy.origins)} may connect. Add --origin.", 2
+        lines, code = [f"Pages on {in_words(policy.origins)} may connect. Add --origin."], 2
     elif policy.allows(origin):
-        text, code = f"{origin} may connect: see the server's log for its answer.", 0
+        lines, code = [f"{origin} may connect: see the server's log for its answer."], 0
     else:
-        text, code = f"Refused: {why}", 1
-    lines = [text, *map(str, changes if code == 1 else ())]
-    return Answer(one, (*asked.notes, *map(printable, lines)), code)
+        lines, code = [f"Refused: {why}", *map(str, one.advice.changes if one.advice else ())], 1
+    return Answer(one, tuple(map(printable, lines)), code)
 
 
 def fits(one: Explanation, said: Said | None) -> bool:

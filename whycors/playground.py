@@ -21,6 +21,7 @@ from .causes import Advice, advice_here
 from .explain import as_text, explain
 from .origins import is_loopback, split_origin
 from .policies import REFUSED, policy_for
+from .senders import OtherHost
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -83,8 +84,8 @@ class Playground(ThreadingTCPServer):
         request = PageRequest(self.origin, asked["method"], headers, credentials, body=body)
         try:
             found = explain(self.app, f"{self.api}{asked['path']}", request)
-        except click.ClickException as error:
-            return {"verdict": "Blocked", "why": error.message}
+        except OtherHost as error:
+            return {"verdict": "Blocked", "why": str(error)}
         is_refused = asked.get("title") == REFUSED or found.refused is not None
         advice = found.advice or Advice((*found.warnings, OTHERWISE)[:1])
         return {

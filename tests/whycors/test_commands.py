@@ -431,6 +431,7 @@ def test_explain_takes_what_is_pasted(cors: Commands) -> None:
         ([APP, "GET", "/", "--header", "Cookie"], "'--header': remove Cookie: only the browser"),
         ([APP, "GET", "/", "--header", "X Y"], "'--header': write each header as an item"),
         ([APP, "GET", "/", "--header", "any"], "not any: it stands for every header"),
+        ([APP, "GET", "/", "--header", "X-A: 1\r\nX-B: 2"], "a header is one line of Latin-1"),
         ([APP, "PUT", "/", "--content-type", "a/b\r\nX: y"], "it is not a media type"),
         ([APP, "PUT", "/", "--content-type", "json"], "such as application/json, not json: "),
         ([APP, "GET"], "write ORIGIN METHOD PATH, or put the browser's error in quotes"),

@@ -83,8 +83,22 @@ def test_copied_request(cors: Commands, shell: str) -> None:
 def test_fetch_of_a_pages_code(cors: Commands) -> None:
     result = cors("explain", f'fetch("{API}").then(show)', "--origin", APP)
     assert result.stdout.startswith(f"1. request: GET {API}\n")
-    result = cors("explain", f'fetch("{API}"', "--origin", APP)
-    assert "copy the whole fetch" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'fetch("{API}"',
+        f"Invoke-WebRequest -UseBasicParsing {API}",
+        f"curl '{API}",
+        f"curl {API} -X",
+        f"curl {API} ;\ncurl {API}",
+        "curl -I",
+    ],
+)
+def test_copy_that_is_not_one_whole_request(cors: Commands, text: str) -> None:
+    result = cors("explain", text, "--origin", APP)
+    assert result.error == "Error: copy one whole request, with its URL, as the browser does"
 
 
 S = "http://localhost:3000"
@@ -117,6 +131,14 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         ),
         f"Blocked, whatever the method: {X_TRACE}",
         "x-trace'",
+    ),
+    "Chrome, header, of a page that is not allowed": (
+        (
+            f"{IN_CHROME}Request header field x-trace is not allowed by"
+            " Access-Control-Allow-Headers in preflight response."
+        ),
+        f"Blocked, whatever the method: {PORT}",
+        f", {S}'",
     ),
     "Chrome, credentials": (
         (
@@ -210,11 +232,19 @@ def test_what_a_text_leaves_open_is_worked_out(cors: Commands, name: str) -> Non
 
 def test_each_of_several_errors_is_answered(cors: Commands) -> None:
     texts = [text for text, *_ in TEXTS.values()]
-    result = cors("explain", "\n".join([*texts[:3], *texts[8:10]]), **ALLOWED)
+    result = cors("explain", "\n".join([*texts[:3], *texts[9:11]]), **ALLOWED)
     blocked = [line for line in result.stdout.splitlines() if line.startswith("Blocked")]
     names = ("Chrome", "Chrome, preflight", "Chrome, header", "Safari", "Safari, header")
     assert blocked == [TEXTS[name][1] for name in names]
     assert result.exit_code == 1
+
+
+def test_cause_that_all_methods_share(cors: Commands) -> None:
+    """The change is that of a method for which it is the only one."""
+    text, answer, _ = TEXTS["Chrome, preflight"]
+    result = cors("explain", text, **ALLOWED, FLASK_CORS_METHODS="PATCH")
+    only = "If it was PATCH (for others, add --method):"
+    assert (result.exit_code, result.stdout.splitlines()[:2]) == (1, [answer, only])
 
 
 def test_error_that_does_not_happen_here(cors: Commands) -> None:
@@ -346,6 +376,7 @@ def test_websocket(cors: Commands, arguments: list[str], said: str, exit_code: i
     first, second, *_ = result.stdout.splitlines()
     assert first.startswith("Browsers do not apply CORS to WebSockets: ")
     assert second.startswith(said)
+    assert ("To allow it: " in result.stdout) is said.startswith("Refused")
     assert result.exit_code == exit_code
 
 
@@ -415,7 +446,7 @@ def by_method(tmp_path: Path, installed: None) -> Path:
 
 def explained(folder: Path, text: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, *WHYCORS, "explain", "--app", "shop:app"],
+        [sys.executable, *WHYCORS, "explain", "--app", "shop:app", "--send"],
         cwd=folder,
         input=text,
         capture_output=True,
@@ -462,7 +493,7 @@ def test_answers_that_differ(by_method: Path) -> None:
 def test_nothing_is_changed_to_work_it_out(
     by_method: Path, page: str, said: str, untried: str
 ) -> None:
-    """What only the view itself can tell of a POST stays open."""
+    """What only the view itself can tell of a POST stays open: --send is for one that is named."""
     text = f"{IN_CHROME.replace('/api/echo', '/by-hand').replace(S, page)}{MISSING}"
     done = explained(by_method, text)
     assert done.stdout.startswith(said)
@@ -470,6 +501,9 @@ def test_nothing_is_changed_to_work_it_out(
     assert done.stdout.splitlines()[-1] == (
         f"Not tried, since it may change data: {untried}. To try it, add --method POST --send."
     )
+    of_preflight = "Response to preflight request doesn't pass access control check: "
+    text = text.replace(MISSING, of_preflight + MISSING)
+    assert "Not tried" not in explained(by_method, text).stdout
 
 
 def test_page_of_a_request_that_nothing_names(cors: Commands, by_method: Path) -> None:
@@ -477,11 +511,32 @@ def test_page_of_a_request_that_nothing_names(cors: Commands, by_method: Path) -
     pages = f"Allowed from {APP} and {LOCAL}: the page may read the response"
     result = cors("explain", "/api/echo", **ALLOWED)
     assert (result.exit_code, result.stdout) == (0, f"{pages}\n")
+    result = cors("explain", "/api/echo", FLASK_CORS_ORIGINS="any")
+    assert result.stdout == "Allowed: the page may read the response\n"
     done = explained(by_method, "curl http://localhost:5000/elsewhere --data a=1")
     assert (done.returncode, done.stdout) == (
         2,
         "Not tried, since it may change data: POST. To try it, add --method POST --send.\n",
     )
+
+
+def test_websocket_of_an_app_without_a_policy_for_it(by_method: Path) -> None:
+    done = explained(by_method, "ws://localhost:5000/items")
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[1].startswith("No CORS setting decides it here: ")
+
+
+def test_page_that_a_pattern_stands_for(tmp_path: Path, installed: None) -> None:
+    (tmp_path / "shop.py").write_text(
+        "from flask import Flask\n"
+        "from flask_cors import CORS\n\n"
+        "app = Flask(__name__)\n"
+        'CORS(app, origins=[r"https://.*\\.example\\.com$"], methods=["GET"])\n'
+        'app.add_url_rule("/api/echo", "echo", dict, methods=["PUT"])\n'
+    )
+    done = explained(tmp_path, TEXTS["Firefox, method"][0])
+    assert done.returncode == 1
+    assert done.stdout.startswith("Blocked from https://a.example.com for PUT, PATCH and DELETE: ")
 
 
 def test_page_that_only_the_code_knows(by_method: Path) -> None:

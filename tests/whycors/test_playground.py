@@ -393,6 +393,16 @@ def test_paths_of_the_app_and_a_body_that_is_typed(tab: Page, show: Show) -> Non
     assert send(tab, "GET", "/api/echo") == "✕ No page can send this"
 
 
+def test_api_that_redirects_to_another_host() -> None:
+    app = make_app()
+    app.add_url_rule("/away", "away", lambda: ("", 302, {"Location": "https://other.example/"}))
+    with serve(app) as port:
+        server = playground(app, f"http://localhost:{port}")
+        with server:
+            found = server.judge({"method": "GET", "path": "/away", "headers": []})
+    assert "redirects to https://other.example/, on another host" in found["why"]
+
+
 def test_api_that_does_not_run(tab: Page) -> None:
     app = make_app()
     port = free_port()

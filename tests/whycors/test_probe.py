@@ -315,13 +315,15 @@ def test_odd_answers_are_shown_in_one_line(probe: Probe) -> None:
         ("api.example.com/x", "write https://api.example.com/x, not api.example.com/x: a URL has"),
         ("//api.example.com", "write https://api.example.com, not //api.example.com: "),
         ("ftp://api.example.com/", "the scheme must be http or https"),
-        ("https://", "names no host"),
-        ("https://:443/", "names no host"),
+        ("https://", "a host must follow"),
+        ("https://:443/", "a host must follow"),
+        ("https://api.example.com:0/", "a host must follow"),
         ("https://api.example.com:99999/", "Port out of range 0-65535"),
         ("https://api.example.com:http/", "Port could not be cast to integer"),
         ("http://[::1/", "Invalid IPv6 URL"),
         ("https://me:secret@api.example.com/", "write https://api.example.com/, not "),
         ("https://bücher.example/x", "write https://xn--bcher-kva.example/x, not "),
+        ("http://me@bücher:80/", "write http://xn--bcher-kva:80/, not "),
         ("https://api.example.com/a b", "write https://api.example.com/a%20b, not "),
         ("https://api.example.com/\n", 'not "https://api.example.com/\\n": spaces'),
         ("https://api.example.com/\udcff", "write https://api.example.com/%FF, not "),
@@ -356,6 +358,7 @@ def test_bad_arguments(probe: Probe) -> None:
     url = "http://localhost:8000/x"
     own = error(url, "http://LOCALHOST:8000/", "GET")
     assert "'ORIGIN': write the origin of the page, not http://localhost:8000: the API is" in own
+    assert "add -H 'Origin: https://app.example.com', the origin" in error("curl", url)
     assert "'[ORIGIN]': write https://a.example, not a.example" in error(url, "a.example", "GET")
     assert "'--timeout': 0.0 is not in the range x>0" in error(url, PAGE, "GET", "--timeout", "0")
 
