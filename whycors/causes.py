@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import sys
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -27,9 +26,7 @@ from . import browser, policies
 from .browser import Block, Exchange, Headers, Outcome, PageRequest, Response, Verdict
 from .origins import is_for_development, is_loopback, misspelt, nearest, shown, site, with_metadata
 from .policies import FlaskCors, Policy, PolicyError, as_python, path_of, place_of, policy_for
-from .senders import OtherHost, wsgi_sender
-
-KNOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+from .senders import KNOWN, OtherHost, say_each, wsgi_sender
 
 # The methods that the question offers. The environment may name others.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -369,19 +366,11 @@ def origin_cause(policy: Policy, origin: str) -> Cause:
 def other_cause(visit: Visit) -> Cause:
     """Return why a request is not allowed where no policy that can be read is the cause."""
     verdict, policy, error = visit.outcome.verdict, visit.policy, visit.notes.error
-    block, value = verdict.block, shown(verdict.found)
-    if not visit.outcome.exchanges:
-        return Cause(f"the page is on https: have it call https{value.removeprefix('http')}")
-    if block is Block.MIXED_CONTENT:
-        return Cause(f"{visit.last_url} redirects to plain http: redirect to https")
-    if block is Block.TOO_MANY_REDIRECTS:
-        return Cause("the redirects form a loop: end it")
-    if block is Block.REDIRECT_URL:
-        return Cause(f"no cross-origin request may go to {value}: correct the Location header")
-    if lost := lost_origin(visit.request, visit.outcome):
-        return Cause(lost)
-    if visit.refused or block is None:
-        return Cause("the policy allows this request, but not as it is after the redirect")
+    block = verdict.block
+    for reason in redirect_faults(visit.request, visit.outcome):
+        return Cause(reason)
+    if visit.refused:
+        return Cause(f"the policy allows this request, but the API answers: {visit.refused}")
     if error is not None:
         return Cause(
             f"the code failed: {policies.in_one_line(error)}. The answer has no CORS headers, as in"
@@ -396,15 +385,36 @@ def other_cause(visit: Visit) -> Cause:
     return cause if policy or cause.changes else replace(cause, changes=headers_by_hand(visit))
 
 
-def lost_origin(request: PageRequest, outcome: Outcome) -> str | None:
-    """Return what to do about a redirect after which a browser hides the page's origin."""
-    last = outcome.exchanges[-1]
-    if ("Origin", request.origin) in last.headers:
-        return None
-    return (
-        f"{outcome.exchanges[0].url} redirects to another origin, so a browser sends"
-        f" Origin: null, which no API should allow: have the page call {last.url} directly"
+def redirect_faults(
+    request: PageRequest, outcome: Outcome, who: str = "", moved: bool = False
+) -> Iterator[str]:
+    """Yield why a browser cannot go where the page, or a redirect, sends it, the cause first.
+
+    `moved` is whether the last answer, which is that of `who`, should be no redirect at all.
+    """
+    block, found = outcome.verdict.block, outcome.verdict.found
+    if not outcome.exchanges:
+        return say_each(("mixed", True), rest=found.removeprefix("http"))
+    first, last = outcome.exchanges[0], outcome.exchanges[-1]
+    target = urljoin(last.url, browser.redirect_location(last.response) or "")
+    here, there = urlsplit(last.url), urlsplit(target)
+    is_downgrade = moved and (here.scheme, there.scheme) == ("https", "http")
+    rows = (
+        ("loop", block is Block.TOO_MANY_REDIRECTS),
+        ("bad_location", block is Block.REDIRECT_URL),
+        ("to_itself", moved and target == last.url),
+        ("to_http", is_downgrade or block is Block.MIXED_CONTENT),
+        ("to_https", moved and (here.scheme, there.scheme) == ("http", "https")),
+        ("to_host", moved and here.netloc != there.netloc),
+        ("to_slash", moved and here.path.rstrip("/") == there.path.rstrip("/")),
+        ("to_log_in", moved),
+        ("to_null", ("Origin", request.origin) not in last.headers),
     )
+    preflight = outcome.verdict.during_preflight
+    but = "which browsers do not follow in a preflight" if preflight else "without CORS headers"
+    what = "OPTIONS" if preflight else "this path"
+    values = {"url": last.url, "target": shown(target), "who": who, "but": but, "what": what}
+    return say_each(*rows, first=first.url, **values)
 
 
 def failed_preflight(visit: Visit) -> Cause:

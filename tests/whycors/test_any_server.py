@@ -259,7 +259,7 @@ def test_page_that_is_a_file_is_not_to_be_allowed(somebody: str) -> None:
 def test_page_on_https_cannot_call_plain_http() -> None:
     told = probe("http://api.invalid/x")
     assert told.code == 1
-    assert "have the page call https://api.invalid/x" in told.text
+    assert "have it call https://api.invalid/x" in told.text
     assert [row["result"] for row in told.rows] == ["blocked", "not tried until then"]
 
 
