@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -264,7 +264,7 @@ def policy_block(policy: Policy | None, request: PageRequest) -> Block | None:
 def advise(visit: Visit) -> Advice:
     """Return why a request is not allowed, or what of it is hidden, and what would allow it."""
     policy, request, verdict = visit.policy, visit.request, visit.outcome.verdict
-    causes = [*policy_causes(policy, request, visit.hidden)]
+    causes = [*policy_causes(policy, visit)]
     is_explained = visit.allowed or verdict.block is policy_block(policy, request)
     if visit.refused:
         is_explained = bool({cause.part for cause in causes} & {"origins", "methods"})
@@ -316,10 +316,16 @@ def refusal_in(response: Response) -> str | None:
     return None
 
 
-def policy_causes(
-    policy: Policy | None, request: PageRequest, hidden: Sequence[str] = ()
-) -> Iterator[Cause]:
+def policy_causes(policy: Policy | None, visit: Visit) -> Iterator[Cause]:
     """Yield each reason why a policy does not allow a request, or hides headers of its response."""
+    request = visit.request
+    if visit.hidden:
+        reason = f"the page cannot read {', '.join(visit.hidden)}"
+        exposed = browser.list_items(visit.outcome.response.get("access-control-expose-headers"))
+        line = f"Access-Control-Expose-Headers: {', '.join([*exposed, *visit.hidden])}"
+        by_hand = () if policy else (Change("To allow it, answer with", line),)
+        unread = [name for name in visit.hidden if policy and name not in policy.expose_headers]
+        yield Cause(reason, by_hand, "expose_headers", unread)
     if policy is None:
         return
     if not policy.allows(request.origin):
@@ -342,10 +348,6 @@ def policy_causes(
     if request.credentials and not policy.supports_credentials:
         reason = f"the request sends credentials; {policy.name} forbids them"
         yield Cause(reason, part="supports_credentials", lacks=True)
-    if hidden:
-        unread = [name for name in hidden if name not in policy.expose_headers]
-        reason = f"the page cannot read {', '.join(hidden)}"
-        yield Cause(reason, part="expose_headers", lacks=unread)
 
 
 def origin_cause(policy: Policy, origin: str) -> Cause:
@@ -491,7 +493,7 @@ def uncovered(visit: Visit) -> Cause:
 def add_path(visit: Visit, told: FlaskCors, owner: str | None) -> Cause:
     """Return that flask-cors was not told of a path, and the call that covers it too."""
     app, path = visit.app, visit.path
-    endpoint = policies.endpoint_of(app, path, visit.request.method)
+    endpoint, _ = policies.route_of(app, path, visit.request.method)
     rules = [rule.rule for rule in app.url_map.iter_rules(endpoint)] if endpoint else []
     pattern = re.sub("<.*", ".*", next(iter(rules), path))
     page = {"origins": [visit.request.origin]}
@@ -523,30 +525,23 @@ def view_at(visit: Visit, method: str) -> Any:
     """Return the view of a Flask app for a path, None if there is none."""
     if not hasattr(visit.app, "view_functions"):
         return None
-    return visit.app.view_functions.get(policies.endpoint_of(visit.app, visit.path, method))
+    return visit.app.view_functions.get(policies.route_of(visit.app, visit.path, method)[0])
 
 
 def about_route(visit: Visit, method: str) -> str | None:
     """Return what the routes of a Flask app say about a path where they have no view for it."""
     if not hasattr(visit.app, "url_map"):
         return None
-    from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
-
-    path, routes = visit.path, visit.app.url_map
-    try:
-        routes.bind("localhost").match(path, method=method)
-    except MethodNotAllowed as error:
-        methods = sorted(error.valid_methods or ())
-        view = view_at(visit, methods[0]) if methods else None
-        here = f" ({place_of(view)})" if view else ""
-        return f"the route {path}{here} takes {', '.join(methods)} only"
-    except NotFound:
-        rules = [rule.rule for rule in routes.iter_rules() if rule.endpoint != "static"]
-        close = difflib.get_close_matches(path, rules, n=1, cutoff=0.5)
-        return f"the app has no route {path}{f': did you mean {close[0]}?' if close else ''}"
-    except HTTPException:  # a redirect
-        pass
-    return None
+    endpoint, methods = policies.route_of(visit.app, visit.path, method)
+    if endpoint is None:
+        rules = [rule.rule for rule in visit.app.url_map.iter_rules() if rule.endpoint != "static"]
+        close = difflib.get_close_matches(visit.path, rules, n=1, cutoff=0.5)
+        return f"the app has no route {visit.path}{f': did you mean {close[0]}?' if close else ''}"
+    if not methods or method in methods:
+        return None
+    view = view_at(visit, method)
+    here = f" ({place_of(view)})" if view else ""
+    return f"the route {visit.path}{here} takes {', '.join(methods)} only"
 
 
 def wrong_header(visit: Visit) -> Cause:
@@ -618,7 +613,7 @@ def needed(request: PageRequest, response: Response, is_preflight: bool) -> dict
 def values_for(policy: Policy, visit: Visit) -> dict[str, Any]:
     """Return the parts of a policy that lack something for a request, with it."""
     values: dict[str, Any] = {}
-    for cause in policy_causes(policy, visit.request, visit.hidden):
+    for cause in policy_causes(policy, visit):
         if cause.lacks is True:
             values[cause.part] = True
         elif cause.lacks:

@@ -6,7 +6,7 @@
 import ssl
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from functools import partial
@@ -122,7 +122,7 @@ def exchange(
         connection.connect()
         # A server may answer, and hang up, before it has read a body that is too large for it.
         with suppress(BrokenPipeError, ConnectionResetError):
-            lines = {"User-Agent": "flask cors probe", **dict(headers)}
+            lines = {"User-Agent": "flask cors probe", **joined(headers)}
             connection.request(method, quote(target, punctuation), content, lines)
         with connection.getresponse() as response:
             its_body = b""
@@ -130,6 +130,14 @@ def exchange(
                 with suppress(HTTPException):  # what cannot be read of it
                     its_body = response.read(MAX_BODY)
             return Response(response.status, tuple(response.getheaders()), its_body)
+
+
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers with the values of a name that is repeated in one, as browsers send them."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def network_fault(error: Exception, url: str, timeout: float, accepted: bool) -> str:
@@ -196,7 +204,7 @@ def wsgi_sender(application: Any, content: str | None, first_url: str) -> Send:
 def environ(method: str, url: str, headers: Headers, content: bytes) -> dict[str, Any]:
     """Return a request as a WSGI server hands it on."""
     parts = urlsplit(url)
-    given = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
+    given = joined((f"HTTP_{name.upper().replace('-', '_')}", value) for name, value in headers)
     given["CONTENT_TYPE"] = given.pop("HTTP_CONTENT_TYPE", "")
     found = {
         "REQUEST_METHOD": method,

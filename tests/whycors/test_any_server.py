@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 from click.testing import CliRunner, Result
 from conftest import ROOT, skip
-from flask import Flask
+from flask import Flask, request
 from flask.cli import ScriptInfo
 from flask_cors import CORS
 from proxied import nginx
@@ -25,6 +25,7 @@ from werkzeug.serving import make_server
 from whycors.browser import Response
 from whycors.commands import commands
 from whycors.policies import Policy
+from whycors.senders import sender, wsgi_sender
 from whycors.trials import recipes
 
 PAGE = "https://app.example.com"
@@ -460,3 +461,11 @@ def test_pattern_without_an_end_of_a_plain_flask_app_is_named() -> None:
         found = keeps(url, loose_app())
     assert found.exit_code == 1, found.output
     assert f"allows, {PAGE}.probe.invalid, " in " ".join(found.stdout.split())
+
+
+def test_header_that_a_page_sets_twice_arrives_with_both_values() -> None:
+    app = Flask("twice")
+    app.add_url_rule("/", "seen", lambda: ("", 200, {"Seen": request.headers["X-Two"]}))
+    with served(app) as url:
+        for send in (sender(None, 9), wsgi_sender(app, None, url)):
+            assert send("GET", url, (("X-Two", "1"), ("X-Two", "2"))).get("seen") == "1, 2"
