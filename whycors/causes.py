@@ -22,17 +22,14 @@ from typing import Any
 from unittest.mock import patch
 from urllib.parse import urljoin, urlsplit
 
-from . import browser, policies
+from . import browser, origins, policies
 from .browser import Block, Exchange, Headers, Outcome, PageRequest, Response, Verdict
-from .origins import is_for_development, is_loopback, misspelt, nearest, shown, site, with_metadata
+from .origins import is_loopback, shown, site, with_metadata
 from .policies import FlaskCors, Policy, PolicyError, as_python, path_of, place_of, policy_for
 from .senders import KNOWN, OtherHost, say_each, wsgi_sender
 
 # The methods that the question offers. The environment may name others.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-# An origin that no page can have (RFC 6761, section 6.4).
-STRANGER = "https://probe.invalid"
 
 # Those of the policy's log, by the projects' releases: 3.0.0 and 4.0.0.
 LOGGERS = ("app.cors.log", "app.cors.gate")
@@ -352,7 +349,7 @@ def policy_causes(policy: Policy | None, visit: Visit) -> Iterator[Cause]:
 
 def origin_cause(policy: Policy, origin: str) -> Cause:
     """Return why an origin is not allowed, and what the page has to do if the policy is right."""
-    reason = f"{shown(origin)} is not allowed{nearest(policy.origins, policy.name, origin)}"
+    reason = f"{shown(origin)} is not allowed{origins.nearest(policy.origins, policy.name, origin)}"
     secure = origin.replace("http://", "https://", 1)
     if secure != origin and not is_loopback(origin) and policy.allows(secure):
         # Over plain http, anyone on the network could change the page.
@@ -620,12 +617,12 @@ def values_for(policy: Policy, visit: Visit) -> dict[str, Any]:
             values[cause.part] = [*getattr(policy, cause.part), *cause.lacks]
     if isinstance(policy, FlaskCors) and "origins" in values:
         values["origins"] = [
-            one for one in values["origins"] if not misspelt(one, visit.request.origin)
+            one for one in values["origins"] if not origins.misspelt(one, visit.request.origin)
         ]
     if isinstance(policy, FlaskCors) and "supports_credentials" in values:
         # Or others could act as the user, too.
-        origins = values.get("origins", policy.origins)
-        fixed = [(policies.ended(one, visit.request.origin) or ("", one))[1] for one in origins]
+        listed = values.get("origins", policy.origins)
+        fixed = [(policies.ended(one, visit.request.origin) or ("", one))[1] for one in listed]
         values["origins"] = [visit.request.origin] if policy.is_public else fixed
     return values
 
@@ -654,17 +651,8 @@ def lets_in_only(request: PageRequest, before: Policy | None, after: Policy) -> 
     return policy_block(after, request) is None and not any(
         policy_block(after, replace(request, origin=one)) is None
         and not (before and before.allows(one))
-        for one in strangers(request.origin)
+        for one in origins.strangers(request.origin)
     )
-
-
-def strangers(origin: str) -> list[str]:
-    """Return origins that are not a page's, and look like it."""
-    scheme, _, rest = origin.partition("://")
-    host = re.sub(r":\d+\Z", "", rest)
-    twin = "http" if scheme == "https" else "https"
-    ends = (f"{host}.probe.invalid", f"{host}probe.invalid", f"probe.{rest}", f"probe{rest}")
-    return ["null", STRANGER, f"{twin}://{rest}", *(f"{scheme}://{end}" for end in ends)]
 
 
 def changes_of_ours(visit: Visit, policy: Policy) -> Iterator[Change]:
@@ -678,7 +666,7 @@ def changes_of_ours(visit: Visit, policy: Policy) -> Iterator[Change]:
     if not lets_in_only(request, policy, policy.changed(whole, paths, values)):
         return
     if urlsplit(url).netloc and not browser.is_loopback_url(url) and "origins" in values:
-        kept = [one for one in values["origins"] if not is_for_development(one)]
+        kept = [one for one in values["origins"] if not origins.is_for_development(one)]
         values["origins"] = list(dict.fromkeys([*kept, request.origin]))
     in_files = policy
     with suppress(PolicyError):  # the answers may not fit CORS_PATHS

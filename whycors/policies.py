@@ -23,7 +23,7 @@ import click
 
 from .browser import SAFELISTED_METHODS, Headers, Response
 from .entry import FAILED, called_as
-from .origins import as_regex, credentials_problem, matches_wildcard, read_item, shown
+from .origins import as_regex, credentials_problem, matches_wildcard, read_item, sample, shown
 
 # The title of the API's refusals. The detail is the reason.
 REFUSED = "Refused by the CORS policy"
@@ -347,15 +347,11 @@ def ended(pattern: str, page: str = "") -> tuple[str, str] | None:
         options = core().get_cors_options(object(), {"origins": [pattern]})
         return bool(core().get_cors_origins(options, origin))
 
-    plain = pattern.lstrip("^").rstrip("*")
-    for old, new in ((r"\\d[+*]?", "1"), (r"\[[^]]*\][+*]?|\.[*+]", "a"), (r"\\(.)", r"\1")):
-        plain = re.sub(old, new, plain)
-    plain = re.sub(r"\(\?:|[()?+*]|\|[^)]*", "", plain)
     fixed = as_regex(pattern) or f"{pattern}$"
-    for sample in filter(None, (page, plain)):
-        stranger = f"{re.sub(r':[0-9]*$', '', sample)}.evil.example"
-        lets_in_both = matches(pattern, sample) and matches(pattern, stranger)
-        if lets_in_both and matches(fixed, sample) and not matches(fixed, stranger):
+    for meant in filter(None, (page, sample(pattern))):
+        stranger = f"{re.sub(r':[0-9]*$', '', meant)}.evil.example"
+        lets_in_both = matches(pattern, meant) and matches(pattern, stranger)
+        if lets_in_both and matches(fixed, meant) and not matches(fixed, stranger):
             return stranger, fixed
     return None
 

@@ -16,10 +16,10 @@ import click
 
 from . import browser, trials
 from .browser import Headers, PageRequest, Response, Send
-from .causes import STRANGER, Advice, Change, advice_here, lost_cookies, refusal
+from .causes import Advice, Change, advice_here, lost_cookies, refusal
 from .entry import called_as
 from .explain import Explanation, local_network
-from .origins import with_metadata
+from .origins import STRANGER, with_metadata
 from .policies import SAFE_METHODS, Policy, longest_prefix, policy_for, policy_of, route_of
 from .senders import Unreachable, sender
 from .trials import BLOCKED, UNKNOWN, Found, Note, Place

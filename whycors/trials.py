@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from urllib.parse import urljoin, urlsplit
 
-from . import browser, causes, origins
+from . import browser, origins
 from .browser import Block, Exchange, Outcome, PageRequest, Response, Send, Verdict
-from .causes import METHODS, STRANGER, lost_cookies, redirect_faults, refusal, refusal_in
-from .origins import is_for_development, is_loopback, shown, site, split_origin, with_metadata
+from .causes import METHODS, lost_cookies, redirect_faults, refusal, refusal_in
+from .origins import STRANGER, is_for_development, is_loopback, sample, shown, site, with_metadata
 from .policies import SAFE_METHODS, Policy
 from .senders import KNOWN, Unreachable, say, say_each
 
@@ -96,16 +96,6 @@ def ask(url: str, request: PageRequest, send: Send) -> Exchange:
     headers = preflight or (("Origin", request.origin), *browser.page_headers(request))
     method = "OPTIONS" if preflight else request.method
     return Exchange(method, url, headers, with_metadata(send, request.origin)(method, url, headers))
-
-
-def sample(origin: str) -> str:
-    """Return one origin that a wildcard or a pattern stands for, or the origin itself."""
-    if origin == "*":
-        return STRANGER
-    if re.search(r"[\\^$]|[.\]][*+]", origin):
-        some = re.sub(r"(?:\[[^]]*\]|\\[wd])[*+]?|(?<!\\)\.[*+]", "a", origin)
-        origin = re.sub(r"\\Z|[\\^$]", "", some)
-    return origin.replace(":*", ":3000").replace("*", "app")
 
 
 def check_origin(place: Place, origin: str) -> Found:
@@ -238,10 +228,7 @@ def strangers(place: Place) -> list[str]:
     found = [STRANGER, "null"]
     one_of_each_kind = {"*" in page: page for page in reversed(place.pages)}
     for page in map(sample, one_of_each_kind.values()):
-        _, host, port = split_origin(page)
-        hosts = (host, f"{host}:{int(port or 443) + 1}", host.partition(".")[2] or host)
-        alike = [*causes.strangers(page), page.replace(".", "-", 1)]
-        alike += [f"{scheme}://{one}" for scheme in ("https", "http") for one in hosts]
+        alike = origins.strangers(page)
         found += [one for one in alike if place.is_ours or domain(one) != domain(page)]
     return [one for one in dict.fromkeys(found) if not (place.is_ours and place.policy.allows(one))]
 
@@ -459,7 +446,7 @@ def risks(policy: Policy, debug: bool, whose: str = "the API's") -> Iterator[str
             yield say("risk_development", origin=origin)
         if origin.startswith("http://") and not is_loopback(origin):
             yield say("risk_plain_http", origin=origin)
-        if "*" in split_origin(origin)[1]:
+        if "*" in origins.split_origin(origin)[1]:
             yield from (f"{origin}: {note}" for note in origins.origin_notes(origin))
             if policy.supports_credentials:
                 yield say("risk_any_host", origin=origin)

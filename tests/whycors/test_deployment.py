@@ -108,7 +108,7 @@ FIXES = {
     "second": "a proxy adds its own: remove it from the proxy (nginx: add_header)",
     "no-vary": "the response lacks Vary: Origin: a cache may give",
     "no-vary-without-origin": "the response lacks Vary: Origin: a cache may give",
-    "prefix": "API allows https://app.example:3000, http://app.example.probe.invalid, ",
+    "prefix": "the deployed API allows http://app.example.probe.invalid, http://app.example",
     "null": "the deployed API allows null (any site can send it), which the policy here does not",
     "cached": "lacks Vary: Origin, and caches keep it (public, max-age=600): a cache",
     "uncached": "the response lacks Vary: Origin: a cache may give",
