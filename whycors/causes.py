@@ -11,8 +11,7 @@ import os
 import re
 import shlex
 import sys
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -23,19 +22,14 @@ from typing import Any
 from unittest.mock import patch
 from urllib.parse import urljoin, urlsplit
 
-from . import browser, policies
+from . import browser, origins, policies
 from .browser import Block, Exchange, Headers, Outcome, PageRequest, Response, Verdict
-from .origins import is_for_development, is_loopback, misspelt, nearest, shown, site, with_metadata
+from .origins import STRANGER, is_loopback, shown, site, with_metadata
 from .policies import FlaskCors, Policy, PolicyError, as_python, path_of, place_of, policy_for
-from .senders import OtherHost, wsgi_sender
-
-KNOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+from .senders import KNOWN, OtherHost, say_each, wsgi_sender
 
 # The methods that the question offers. The environment may name others.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-# An origin that no page can have (RFC 6761, section 6.4).
-STRANGER = "https://probe.invalid"
 
 # Those of the policy's log, by the projects' releases: 3.0.0 and 4.0.0.
 LOGGERS = ("app.cors.log", "app.cors.gate")
@@ -276,7 +270,7 @@ def policy_block(policy: Policy | None, request: PageRequest) -> Block | None:
 def advise(visit: Visit) -> Advice:
     """Return why a request is not allowed, or what of it is hidden, and what would allow it."""
     policy, request, verdict = visit.policy, visit.request, visit.outcome.verdict
-    causes = [*policy_causes(policy, request, visit.hidden)]
+    causes = [*policy_causes(policy, visit)]
     is_explained = visit.allowed or verdict.block is policy_block(policy, request)
     if visit.refused:
         is_explained = bool({cause.part for cause in causes} & {"origins", "methods"})
@@ -329,10 +323,16 @@ def refusal_in(response: Response) -> str | None:
     return None
 
 
-def policy_causes(
-    policy: Policy | None, request: PageRequest, hidden: Sequence[str] = ()
-) -> Iterator[Cause]:
+def policy_causes(policy: Policy | None, visit: Visit) -> Iterator[Cause]:
     """Yield each reason why a policy does not allow a request, or hides headers of its response."""
+    request = visit.request
+    if visit.hidden:
+        reason = f"the page cannot read {', '.join(visit.hidden)}"
+        exposed = browser.list_items(visit.outcome.response.get("access-control-expose-headers"))
+        line = f"Access-Control-Expose-Headers: {', '.join([*exposed, *visit.hidden])}"
+        by_hand = () if policy else (Change("To allow it, answer with", line),)
+        unread = [name for name in visit.hidden if policy and name not in policy.expose_headers]
+        yield Cause(reason, by_hand, "expose_headers", unread)
     if policy is None:
         return
     if not policy.allows(request.origin):
@@ -355,15 +355,11 @@ def policy_causes(
     if request.credentials and not policy.supports_credentials:
         reason = f"the request sends credentials; {policy.name} forbids them"
         yield Cause(reason, part="supports_credentials", lacks=True)
-    if hidden:
-        unread = [name for name in hidden if name not in policy.expose_headers]
-        reason = f"the page cannot read {', '.join(hidden)}"
-        yield Cause(reason, part="expose_headers", lacks=unread)
 
 
 def origin_cause(policy: Policy, origin: str) -> Cause:
     """Return why an origin is not allowed, and what the page has to do if the policy is right."""
-    reason = f"{shown(origin)} is not allowed{nearest(policy.origins, policy.name, origin)}"
+    reason = f"{shown(origin)} is not allowed{origins.nearest(policy.origins, policy.name, origin)}"
     secure = origin.replace("http://", "https://", 1)
     if secure != origin and not is_loopback(origin) and policy.allows(secure):
         # Over plain http, anyone on the network could change the page.
@@ -379,19 +375,11 @@ def origin_cause(policy: Policy, origin: str) -> Cause:
 def other_cause(visit: Visit) -> Cause:
     """Return why a request is not allowed where no policy that can be read is the cause."""
     verdict, policy, error = visit.outcome.verdict, visit.policy, visit.notes.error
-    block, value = verdict.block, shown(verdict.found)
-    if not visit.outcome.exchanges:
-        return Cause(f"the page is on https: have it call https{value.removeprefix('http')}")
-    if block is Block.MIXED_CONTENT:
-        return Cause(f"{visit.last_url} redirects to plain http: redirect to https")
-    if block is Block.TOO_MANY_REDIRECTS:
-        return Cause("the redirects form a loop: end it")
-    if block is Block.REDIRECT_URL:
-        return Cause(f"no cross-origin request may go to {value}: correct the Location header")
-    if lost := lost_origin(visit.request, visit.outcome):
-        return Cause(lost)
-    if visit.refused or block is None:
-        return Cause("the policy allows this request, but not as it is after the redirect")
+    block = verdict.block
+    for reason in redirect_faults(visit.request, visit.outcome):
+        return Cause(reason)
+    if visit.refused:
+        return Cause(f"the policy allows this request, but the API answers: {visit.refused}")
     if error is not None:
         return Cause(
             f"the code failed: {policies.in_one_line(error)}. The answer has no CORS headers, as in"
@@ -408,15 +396,36 @@ def other_cause(visit: Visit) -> Cause:
     return replace(cause, changes=headers_by_hand(visit))
 
 
-def lost_origin(request: PageRequest, outcome: Outcome) -> str | None:
-    """Return what to do about a redirect after which a browser hides the page's origin."""
-    last = outcome.exchanges[-1]
-    if ("Origin", request.origin) in last.headers:
-        return None
-    return (
-        f"{outcome.exchanges[0].url} redirects to another origin, so a browser sends"
-        f" Origin: null, which no API should allow: have the page call {last.url} directly"
+def redirect_faults(
+    request: PageRequest, outcome: Outcome, who: str = "", moved: bool = False
+) -> Iterator[str]:
+    """Yield why a browser cannot go where the page, or a redirect, sends it, the cause first.
+
+    `moved` is whether the last answer, which is that of `who`, should be no redirect at all.
+    """
+    block, found = outcome.verdict.block, outcome.verdict.found
+    if not outcome.exchanges:
+        return say_each(("mixed", True), rest=found.removeprefix("http"))
+    first, last = outcome.exchanges[0], outcome.exchanges[-1]
+    target = urljoin(last.url, browser.redirect_location(last.response) or "")
+    here, there = urlsplit(last.url), urlsplit(target)
+    is_downgrade = moved and (here.scheme, there.scheme) == ("https", "http")
+    rows = (
+        ("loop", block is Block.TOO_MANY_REDIRECTS),
+        ("bad_location", block is Block.REDIRECT_URL),
+        ("to_itself", moved and target == last.url),
+        ("to_http", is_downgrade or block is Block.MIXED_CONTENT),
+        ("to_https", moved and (here.scheme, there.scheme) == ("http", "https")),
+        ("to_host", moved and here.netloc != there.netloc),
+        ("to_slash", moved and here.path.rstrip("/") == there.path.rstrip("/")),
+        ("to_log_in", moved),
+        ("to_null", ("Origin", request.origin) not in last.headers),
     )
+    preflight = outcome.verdict.during_preflight
+    but = "which browsers do not follow in a preflight" if preflight else "without CORS headers"
+    what = "OPTIONS" if preflight else "this path"
+    values = {"url": last.url, "target": shown(target), "who": who, "but": but, "what": what}
+    return say_each(*rows, first=first.url, **values)
 
 
 def failed_preflight(visit: Visit) -> Cause:
@@ -519,7 +528,7 @@ def add_path(visit: Visit, told: FlaskCors, owner: str | None) -> Cause:
 
 def pattern_of(visit: Visit) -> str:
     """Return the pattern for flask-cors of the route that a request goes to."""
-    endpoint = policies.endpoint_of(visit.app, visit.path, visit.request.method)
+    endpoint, _ = policies.route_of(visit.app, visit.path, visit.request.method)
     rules = [rule.rule for rule in visit.app.url_map.iter_rules(endpoint)] if endpoint else []
     return re.sub("<.*", ".*", next(iter(rules), visit.path))
 
@@ -543,30 +552,23 @@ def view_at(visit: Visit, method: str) -> Any:
     """Return the view of a Flask app for a path, None if there is none."""
     if not hasattr(visit.app, "view_functions"):
         return None
-    return visit.app.view_functions.get(policies.endpoint_of(visit.app, visit.path, method))
+    return visit.app.view_functions.get(policies.route_of(visit.app, visit.path, method)[0])
 
 
 def about_route(visit: Visit, method: str) -> str | None:
     """Return what the routes of a Flask app say about a path where they have no view for it."""
     if not hasattr(visit.app, "url_map"):
         return None
-    from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
-
-    path, routes = visit.path, visit.app.url_map
-    try:
-        routes.bind("localhost").match(path, method=method)
-    except MethodNotAllowed as error:
-        methods = sorted(error.valid_methods or ())
-        view = view_at(visit, methods[0]) if methods else None
-        here = f" ({place_of(view)})" if view else ""
-        return f"the route {path}{here} takes {', '.join(methods)} only"
-    except NotFound:
-        rules = {rule.rule for rule in routes.iter_rules() if rule.endpoint != "static"} - {path}
-        close = difflib.get_close_matches(path, rules, n=1, cutoff=0.5)
-        return f"the app has no route {path}{f': did you mean {close[0]}?' if close else ''}"
-    except HTTPException:  # a redirect
-        pass
-    return None
+    endpoint, methods = policies.route_of(visit.app, visit.path, method)
+    if endpoint is None:
+        rules = {rule.rule for rule in visit.app.url_map.iter_rules() if rule.endpoint != "static"}
+        close = difflib.get_close_matches(visit.path, rules - {visit.path}, n=1, cutoff=0.5)
+        return f"the app has no route {visit.path}{f': did you mean {close[0]}?' if close else ''}"
+    if not methods or method in methods:
+        return None
+    view = view_at(visit, method)
+    here = f" ({place_of(view)})" if view else ""
+    return f"the route {visit.path}{here} takes {', '.join(methods)} only"
 
 
 def wrong_header(visit: Visit) -> Cause:
@@ -639,19 +641,19 @@ def needed(request: PageRequest, response: Response, is_preflight: bool) -> dict
 def values_for(policy: Policy, visit: Visit) -> dict[str, Any]:
     """Return the parts of a policy that lack something for a request, with it."""
     values: dict[str, Any] = {}
-    for cause in policy_causes(policy, visit.request, visit.hidden):
+    for cause in policy_causes(policy, visit):
         if cause.lacks is True:
             values[cause.part] = True
         elif cause.lacks:
             values[cause.part] = [*getattr(policy, cause.part), *cause.lacks]
     if isinstance(policy, FlaskCors) and "origins" in values:
         values["origins"] = [
-            one for one in values["origins"] if not misspelt(one, visit.request.origin)
+            one for one in values["origins"] if not origins.misspelt(one, visit.request.origin)
         ]
     if isinstance(policy, FlaskCors) and "supports_credentials" in values:
         # Or others could act as the user, too.
-        origins = values.get("origins", policy.origins)
-        fixed = [(policies.ended(one, visit.request.origin) or ("", one))[1] for one in origins]
+        listed = values.get("origins", policy.origins)
+        fixed = [(policies.ended(one, visit.request.origin) or ("", one))[1] for one in listed]
         values["origins"] = [visit.request.origin] if policy.is_public else fixed
     return values
 
@@ -680,17 +682,8 @@ def lets_in_only(request: PageRequest, before: Policy | None, after: Policy) -> 
     return policy_block(after, request) is None and not any(
         policy_block(after, replace(request, origin=one)) is None
         and not (before and before.allows(one))
-        for one in strangers(request.origin)
+        for one in origins.strangers(request.origin)
     )
-
-
-def strangers(origin: str) -> list[str]:
-    """Return origins that are not a page's, and look like it."""
-    scheme, _, rest = origin.partition("://")
-    host = re.sub(r":\d+\Z", "", rest)
-    twin = "http" if scheme == "https" else "https"
-    ends = (f"{host}.probe.invalid", f"{host}probe.invalid", f"probe.{rest}", f"probe{rest}")
-    return ["null", STRANGER, f"{twin}://{rest}", *(f"{scheme}://{end}" for end in ends)]
 
 
 def changes_of_ours(visit: Visit, policy: Policy) -> Iterator[Change]:
@@ -704,7 +697,7 @@ def changes_of_ours(visit: Visit, policy: Policy) -> Iterator[Change]:
     if not lets_in_only(request, policy, policy.changed(whole, paths, values)):
         return
     if urlsplit(url).netloc and not browser.is_loopback_url(url) and "origins" in values:
-        kept = [one for one in values["origins"] if not is_for_development(one)]
+        kept = [one for one in values["origins"] if not origins.is_for_development(one)]
         values["origins"] = list(dict.fromkeys([*kept, request.origin]))
     in_files = policy
     with suppress(PolicyError):  # the answers may not fit CORS_PATHS

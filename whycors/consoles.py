@@ -92,7 +92,7 @@ class Said:
     """What a text from a console says of a blocked request: None is what it does not name.
 
     `block` is None too if the cause is in words that are not known here. `preflight` is whether
-    the browser asked by a preflight.
+    the browser asked by a preflight, and `unanswered` whether it got no response.
     """
 
     url: str | None
@@ -101,6 +101,7 @@ class Said:
     header: str | None
     block: Block | None
     preflight: bool
+    unanswered: bool
     browser: str | None
 
     @property
@@ -179,7 +180,7 @@ def read(text: str) -> list[Said]:
         if said.block is not None or not same:
             found.append(said)
             del asked[: len(asked) > 1]
-        elif any(pattern.search(part) for pattern in NO_RESPONSE):  # after a failed preflight
+        elif said.unanswered:  # after a failed preflight
             found[same[-1]] = replace(found[same[-1]], preflight=True)
     if not marks and (url := ANY_URL.search(text)):
         said = said_in(text, url.groupdict(), None, [])
@@ -208,5 +209,6 @@ def said_in(part: str, named: dict[str, str], browser: str | None, asked: list[s
         preflight=is_preflight
         or CHROME["preflight"].removesuffix("{cause}") in part
         or block in (*ONLY_PREFLIGHTS, *PREFLIGHTS_FAIL),
+        unanswered=any(pattern.search(part) for pattern in NO_RESPONSE),
         browser=browser,
     )

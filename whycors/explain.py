@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from . import browser, causes, policies, trials
 from .browser import Block, Exchange, Outcome, PageRequest, Verdict
-from .causes import FILES, SHOWN, Advice, Change, Visit, as_setting, settings_in
+from .causes import FILES, SHOWN, Advice, Visit, as_setting, settings_in
 from .consoles import Said, sentences
 from .entry import called_as
 from .policies import FlaskCors, Policy, parts_of
@@ -153,12 +153,7 @@ def hidden_headers(visit: Visit) -> Advice | None:
         for name in dict.fromkeys(name for name, _ in response.headers)
         if name not in readable and not NOT_FOR_PAGES.match(name.lower())
     ]
-    if not visit.hidden or visit.policy is not None:
-        return causes.advise(visit) if visit.hidden else None
-    listed = browser.list_items(response.get("access-control-expose-headers"))
-    line = f"Access-Control-Expose-Headers: {', '.join([*listed, *visit.hidden])}"
-    reason = f"the page cannot read {', '.join(visit.hidden)}"
-    return Advice((reason,), (Change("To allow it, answer with", line),))
+    return causes.advise(visit) if visit.hidden else None
 
 
 def about_place(visit: Visit, said: Said | None) -> Iterator[str]:

@@ -18,10 +18,9 @@ from . import browser
 from .browser import Block, Headers, PageRequest
 from .consoles import Said, read
 from .explain import Explanation, as_text, explain, own_url, printable
-from .origins import read_item, read_origin, shown, to_punycode
+from .origins import read_item, read_origin, sample, shown, to_punycode
 from .policies import Policy, policy_for
 from .probe import in_app
-from .trials import sample
 
 # What a browser adds to each request, and copies, but a page's code did not set.
 BROWSERS_OWN = re.compile(
@@ -474,7 +473,9 @@ def question(app: Any, target: str | None, said: Said | None, given: dict[str, A
         origin, method = origin or said.origin, method or said.method
         if said.header and said.header.lower() not in {name.lower() for name, _ in headers}:
             headers += (page_header(said.header),)
-        if said.browser is None and said.block is None:
+        if said.unanswered and said.block is None:
+            notes.append("Start the API, or correct the URL: the browser got no response. Or else:")
+        elif said.browser is None and said.block is None:
             unknown = "the language, or the wording, of the rest is not known"
             notes.append(f"Only the URL was read: {unknown}.")
     if origin:

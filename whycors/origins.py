@@ -200,6 +200,40 @@ def is_for_development(origin: str) -> bool:
     return is_loopback(origin) and not any(origin_notes(origin))
 
 
+# An origin that no page can have (RFC 6761, section 6.4).
+STRANGER = "https://probe.invalid"
+
+# What parts of a regular expression become in a sample of it, in this order.
+SAMPLES = (
+    (r"\\d[+*]?", "1"),
+    (r"(?:\[[^]]*\]|\\w)[+*]?|(?<!\\)\.[+*]", "a"),
+    (r"\\[AbZ]|\(\?:|\|[^)]*|(?<!\\)[()?+*^$]", ""),
+    (r"\\(.)", r"\1"),
+)
+
+
+def sample(pattern: str) -> str:
+    """Return an origin that a wildcard or a regular expression stands for, or the origin itself."""
+    if pattern == "*":
+        return STRANGER
+    if not re.search(r"[\\^$(|?+]|[.\]]\*", pattern):
+        return pattern.replace(":*", ":3000").replace("*", "app")
+    for old, new in SAMPLES:
+        pattern = re.sub(old, new, pattern)
+    return pattern
+
+
+def strangers(origin: str) -> list[str]:
+    """Return origins that are not a page's: most look like it, and any page can have the first."""
+    scheme, host, port = split_origin(origin)
+    rest = origin.removeprefix(f"{scheme}://")
+    ends = (f"{host}.probe.invalid", f"{host}probe.invalid", f"probe.{rest}", f"probe{rest}")
+    near = (rest, host, f"{host}:{int(port or 443) + 1}", host.partition(".")[2] or host)
+    alike = [*(f"{scheme}://{one}" for one in ends), origin.replace(".", "-", 1)]
+    alike += [f"{either}://{one}" for either in ("https", "http") for one in near]
+    return ["null", STRANGER, *(one for one in dict.fromkeys(alike) if one != origin)]
+
+
 def with_metadata(send: Send, page: str) -> Send:
     """Return `send` with the headers that a browser adds to what a page's `fetch` sends.
 

@@ -29,6 +29,7 @@ from .origins import (
     matches_wildcard,
     read_item,
     read_origin,
+    sample,
     shown,
     write,
 )
@@ -368,22 +369,18 @@ def ended(pattern: str, page: str = "") -> tuple[str, str] | None:
     """
     if pattern in ("*", ".*"):
         return None
-    plain = pattern.lstrip("^").rstrip("*")
-    for old, new in ((r"\\d[+*]?", "1"), (r"\[[^]]*\][+*]?|\.[*+]", "a"), (r"\\(.)", r"\1")):
-        plain = re.sub(old, new, plain)
-    plain = re.sub(r"\(\?:|[()?+*]|\|[^)]*", "", plain)
     fixed = as_regex(pattern) or f"{pattern}$"
-    for sample in filter(None, (page, plain)):
-        stranger = f"{re.sub(r':[0-9]*$', '', sample)}.evil.example"
-        lets_in_both = matches(pattern, sample) and matches(pattern, stranger)
-        if lets_in_both and matches(fixed, sample) and not matches(fixed, stranger):
+    for meant in filter(None, (page, sample(pattern))):
+        stranger = f"{re.sub(r':[0-9]*$', '', meant)}.evil.example"
+        lets_in_both = matches(pattern, meant) and matches(pattern, stranger)
+        if lets_in_both and matches(fixed, meant) and not matches(fixed, stranger):
             return stranger, fixed
     return None
 
 
 def options_for(app: Any, path: str, method: str) -> Iterator[FlaskCors]:
     """Yield what flask-cors was told for a path, in the order in which it asks."""
-    endpoint = endpoint_of(app, path, method)
+    endpoint, _ = route_of(app, path, method)
     for decorated in options_of(app, app.view_functions.get(endpoint), method):
         yield decorated
         return  # flask-cors asks nothing else then
@@ -393,14 +390,20 @@ def options_for(app: Any, path: str, method: str) -> Iterator[FlaskCors]:
         yield from [one for one in found if one.covers(path)][:1]
 
 
-def endpoint_of(app: Any, path: str, method: str) -> str | None:
-    """Return the endpoint that a path leads to, whatever its slash, None if there is none."""
+def route_of(app: Any, path: str, method: str = "OPTIONS") -> tuple[str | None, list[str]]:
+    """Return the endpoint that a path leads to, whatever its slash and method, and its methods.
+
+    None if no route has the path. No methods are listed of a route that takes all.
+    """
     from werkzeug.exceptions import HTTPException
 
-    for asked in ((path, method), (f"{path}/", method), (path, "OPTIONS"), (f"{path}/", "OPTIONS")):
-        with suppress(HTTPException):  # redirects among them
-            return str(app.url_map.bind("localhost").match(*asked)[0])
-    return None
+    routes = app.url_map.bind("localhost")
+    for one in (path, f"{path}/"):
+        methods = sorted(routes.allowed_methods(one))
+        for asked in (method, "OPTIONS", *methods):
+            with suppress(HTTPException):  # redirects among them
+                return str(routes.match(one, asked)[0]), methods
+    return None, []
 
 
 def options_of(app: Any, view: Any, method: str) -> Iterator[FlaskCors]:

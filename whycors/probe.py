@@ -16,11 +16,11 @@ import click
 
 from . import browser, trials
 from .browser import Headers, PageRequest, Response, Send
-from .causes import STRANGER, Advice, Change, advice_here, lost_cookies, refusal
+from .causes import Advice, Change, advice_here, lost_cookies, refusal
 from .entry import called_as
 from .explain import Explanation, local_network
-from .origins import with_metadata
-from .policies import SAFE_METHODS, Policy, longest_prefix, policy_for, policy_of
+from .origins import STRANGER, with_metadata
+from .policies import SAFE_METHODS, Policy, longest_prefix, policy_for, policy_of, route_of
 from .senders import Unreachable, sender
 from .trials import BLOCKED, UNKNOWN, Found, Note, Place
 
@@ -253,11 +253,10 @@ def public_base(app: "Flask", url: str) -> str:
     Where no part of the path is a route or in CORS_PATHS, all of it is taken for the base.
     """
     path = urlsplit(url).path.rstrip("/")
-    routes = app.url_map.bind("")
     paths = getattr(app.extensions.get("cors_policy"), "paths", {})
     for start in (match.start() for match in re.finditer("/", path)):
         own = unquote(path[start:])
-        if routes.allowed_methods(own) or longest_prefix(paths, own) is not None:
+        if route_of(app, own)[0] or longest_prefix(paths, own) is not None:
             return path[:start]
     return path
 

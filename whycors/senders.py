@@ -6,10 +6,10 @@
 import ssl
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from functools import cache, partial
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from io import BytesIO
 from pathlib import Path
@@ -36,10 +36,20 @@ class OtherHost(Exception):
     """An app redirects to another host, which this process cannot call."""
 
 
-@cache
-def known() -> dict[str, Any]:
-    """Return what is known of servers, proxies and certificates."""
-    return tomllib.loads(Path(__file__).with_name("servers.toml").read_text(encoding="utf-8"))
+# What is known of browsers, servers, proxies and certificates, and what is said of it.
+KNOWN: dict[str, Any] = tomllib.loads(
+    Path(__file__).with_name("servers.toml").read_text(encoding="utf-8")
+)
+
+
+def say(name: str, /, **values: object) -> str:
+    text: str = KNOWN["texts"][name]
+    return text.format(**values)
+
+
+def say_each(*rows: tuple[str, object], **values: object) -> Iterator[str]:
+    """Yield what is said of each row, a name and whether it holds, that does."""
+    return (say(name, **values) for name, holds in rows if holds)
 
 
 class FinalResponse(HTTPResponse):
@@ -112,7 +122,7 @@ def exchange(
         connection.connect()
         # A server may answer, and hang up, before it has read a body that is too large for it.
         with suppress(BrokenPipeError, ConnectionResetError):
-            lines = {"User-Agent": "flask cors probe", **dict(headers)}
+            lines = {"User-Agent": "flask cors probe", **joined(headers)}
             connection.request(method, quote(target, punctuation), content, lines)
         with connection.getresponse() as response:
             its_body = b""
@@ -122,6 +132,14 @@ def exchange(
             return Response(response.status, tuple(response.getheaders()), its_body)
 
 
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return headers with the values of a name that is repeated in one, as browsers send them."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
 def network_fault(error: Exception, url: str, timeout: float, accepted: bool) -> str:
     """Return why a request got no response, and what to do.
 
@@ -129,8 +147,8 @@ def network_fault(error: Exception, url: str, timeout: float, accepted: bool) ->
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         rejected = f"is rejected: {error.verify_message}"
-        return f"the certificate {known()['certificates'].get(str(error.verify_code), rejected)}"
-    texts: dict[str, str] = known()["network"]
+        return f"the certificate {KNOWN['certificates'].get(str(error.verify_code), rejected)}"
+    texts: dict[str, str] = KNOWN["network"]
     names = [kind.__name__ for kind in type(error).__mro__]
     if isinstance(error, TimeoutError) and accepted:
         names = ["late"]
@@ -186,7 +204,7 @@ def wsgi_sender(application: Any, content: str | None, first_url: str) -> Send:
 def environ(method: str, url: str, headers: Headers, content: bytes) -> dict[str, Any]:
     """Return a request as a WSGI server hands it on."""
     parts = urlsplit(url)
-    given = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
+    given = joined((f"HTTP_{name.upper().replace('-', '_')}", value) for name, value in headers)
     given["CONTENT_TYPE"] = given.pop("HTTP_CONTENT_TYPE", "")
     found = {
         "REQUEST_METHOD": method,

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from urllib.parse import urljoin, urlsplit
 
-from . import browser, causes, origins
+from . import browser, origins
 from .browser import Block, Exchange, Outcome, PageRequest, Response, Send, Verdict
-from .causes import METHODS, STRANGER, lost_cookies, lost_origin, refusal, refusal_in
-from .origins import is_for_development, is_loopback, shown, site, split_origin, with_metadata
+from .causes import METHODS, lost_cookies, redirect_faults, refusal, refusal_in
+from .origins import STRANGER, is_for_development, is_loopback, sample, shown, site, with_metadata
 from .policies import SAFE_METHODS, FlaskCors, Policy, slip
-from .senders import Unreachable, known
+from .senders import KNOWN, Unreachable, say, say_each
 
 KEPT = re.compile(r'(?<![\w-])(?:public(?!\w)|(?:max-age|s-maxage)="?0*[1-9])')
 
@@ -40,16 +40,6 @@ CHROMIUM_MAX_AGE = 7200
 
 class Note(str):
     """What is worth knowing, and no fault: nothing fails by it."""
-
-
-def say(name: str, /, **values: object) -> str:
-    text: str = known()["texts"][name]
-    return text.format(**values)
-
-
-def say_each(*rows: tuple[str, object], **values: object) -> Iterator[str]:
-    """Yield what is said of each row, a name and whether it holds, that does."""
-    return (say(name, **values) for name, holds in rows if holds)
 
 
 @dataclass(frozen=True)
@@ -106,16 +96,6 @@ def ask(url: str, request: PageRequest, send: Send) -> Exchange:
     headers = preflight or (("Origin", request.origin), *browser.page_headers(request))
     method = "OPTIONS" if preflight else request.method
     return Exchange(method, url, headers, with_metadata(send, request.origin)(method, url, headers))
-
-
-def sample(origin: str) -> str:
-    """Return one origin that a wildcard or a pattern stands for, or the origin itself."""
-    if origin == "*":
-        return STRANGER
-    if re.search(r"[\\^$]|[.\]][*+]", origin):
-        some = re.sub(r"(?:\[[^]]*\]|\\[wd])[*+]?|(?<!\\)\.[*+]", "a", origin)
-        origin = re.sub(r"\\Z|[\\^$]", "", some)
-    return origin.replace(":*", ":3000").replace("*", "app")
 
 
 def check_origin(place: Place, origin: str) -> Found:
@@ -253,10 +233,7 @@ def strangers(place: Place) -> list[str]:
     found = [STRANGER, "null"]
     one_of_each_kind = {"*" in page: page for page in reversed(place.pages)}
     for page in map(sample, one_of_each_kind.values()):
-        _, host, port = split_origin(page)
-        hosts = (host, f"{host}:{int(port or 443) + 1}", host.partition(".")[2] or host)
-        alike = [*causes.strangers(page), page.replace(".", "-", 1)]
-        alike += [f"{scheme}://{one}" for scheme in ("https", "http") for one in hosts]
+        alike = origins.strangers(page)
         found += [one for one in alike if place.is_ours or domain(one) != domain(page)]
     return [one for one in dict.fromkeys(found) if not (place.is_ours and place.policy.allows(one))]
 
@@ -358,7 +335,7 @@ def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | No
     """
     verdict, block = outcome.verdict, outcome.verdict.block
     if not outcome.exchanges:
-        return say("mixed", rest=verdict.found.removeprefix("http"))
+        return next(redirect_faults(request, outcome))
     response, preflight = outcome.response, verdict.during_preflight
     status, has_headers = response.status, response.get("access-control-allow-origin") is not None
     # A proxy may add CORS headers to its own errors. The API answers a preflight with 204 or 403.
@@ -382,9 +359,9 @@ def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | No
         "without": "" if has_headers else ", without CORS headers",
         "missing": "Access-Control-Allow-Credentials: true" if has_headers else "CORS headers",
         "fault": meaning(status, is_ours),
-        "limit": known()["limits"].get(str(status)),
+        "limit": KNOWN["limits"].get(str(status)),
         "doubled": " and ".join(doubled),
-        "reason": lost_origin(request, outcome) or local,
+        "reason": local,
         "found": found,
         "origin": shown(request.origin),
         "close": origins.nearest([verdict.found], "the server", request.origin),
@@ -399,7 +376,7 @@ def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | No
         ("foreign_data", is_proxys and status < 400),
         ("no_answer", is_proxys and preflight),
         ("unreadable", is_proxys),
-        ("because", values["reason"]),
+        ("because", local),
         ("for_another", is_ours and names_other and not varies(response)),
         ("contradicts", is_ours),
         ("null_page", request.origin == "null"),
@@ -410,36 +387,14 @@ def blame(request: PageRequest, outcome: Outcome, is_ours: bool, local: str | No
         ("unreadable", status >= 400),
         ("allow", True),
     )
-    return next(chain(redirect_faults(outcome, str(values["who"])), say_each(*rows, **values)))
-
-
-def redirect_faults(outcome: Outcome, who: str) -> Iterator[str]:
-    """Yield what to do about a redirect that gets the request blocked: the first is the cause."""
-    verdict, last = outcome.verdict, outcome.exchanges[-1]
-    is_mixed, preflight = verdict.block is Block.MIXED_CONTENT, verdict.during_preflight
-    location = verdict.found if is_mixed else browser.redirect_location(last.response)
-    moved = location is not None and (is_mixed or preflight or not is_from_api(last.response))
-    target = urljoin(last.url, location or "")
-    here, there = urlsplit(last.url), urlsplit(target)
-    rows = (
-        ("loop", verdict.block is Block.TOO_MANY_REDIRECTS),
-        ("bad_location", verdict.block is Block.REDIRECT_URL),
-        ("to_itself", moved and target == last.url),
-        ("to_http", moved and (here.scheme, there.scheme) == ("https", "http")),
-        ("to_https", moved and (here.scheme, there.scheme) == ("http", "https")),
-        ("to_host", moved and here.netloc != there.netloc),
-        ("to_slash", moved and here.path.rstrip("/") == there.path.rstrip("/")),
-        ("to_log_in", moved),
-    )
-    but = "which browsers do not follow in a preflight" if preflight else "without CORS headers"
-    what = "OPTIONS" if preflight else "this path"
-    values = {"url": last.url, "target": shown(target), "who": who, "but": but, "what": what}
-    return say_each(*rows, **values)
+    moved = browser.redirect_location(response) and (preflight or not is_from_api(response))
+    on_the_way = redirect_faults(request, outcome, str(values["who"]), bool(moved))
+    return next(chain(on_the_way, say_each(*rows, **values)))
 
 
 def meaning(status: int, is_ours: bool = False) -> str:
     """Return what a status means: where only the API of ours is expected, it is a proxy's."""
-    meanings: dict[str, str] = known()["proxies"] | ({} if is_ours else known()["servers"])
+    meanings: dict[str, str] = KNOWN["proxies"] | ({} if is_ours else KNOWN["servers"])
     return meanings.get(str(status), meanings["others"])
 
 
@@ -459,8 +414,8 @@ def recipes(policy: Policy, answers: list[Response]) -> dict[str, str]:
     """
     lines = [f"{name}: {value}" for answer in answers for name, value in answer.headers]
     seen = "\n".join([*lines, *(answer.body.decode(errors="replace") for answer in answers)])
-    found = {"Send exactly": filled(known()["exactly"]["recipe"], policy)}
-    for name, server in known()["recipes"].items():
+    found = {"Send exactly": filled(KNOWN["exactly"]["recipe"], policy)}
+    for name, server in KNOWN["recipes"].items():
         if re.search(server["sign"], seen, re.IGNORECASE | re.MULTILINE):
             return found | {f"In {name}": filled(server["recipe"], policy)}
     return found
@@ -499,7 +454,7 @@ def risks(policy: Policy, debug: bool, whose: str = "the API's") -> Iterator[str
             yield say("risk_development", origin=origin)
         if origin.startswith("http://") and not is_loopback(origin):
             yield say("risk_plain_http", origin=origin)
-        if "*" in split_origin(origin)[1]:
+        if "*" in origins.split_origin(origin)[1]:
             yield from (f"{origin}: {note}" for note in origins.origin_notes(origin))
             if policy.supports_credentials:
                 yield say("risk_any_host", origin=origin)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 from click.testing import CliRunner, Result
 from conftest import ROOT, skip
-from flask import Flask
+from flask import Flask, request
 from flask.cli import ScriptInfo
 from flask_cors import CORS
 from proxied import nginx
@@ -25,6 +25,7 @@ from werkzeug.serving import make_server
 from whycors.browser import Response
 from whycors.commands import commands
 from whycors.policies import Policy
+from whycors.senders import sender, wsgi_sender
 from whycors.trials import recipes
 
 PAGE = "https://app.example.com"
@@ -271,7 +272,7 @@ def test_page_that_is_a_file_is_not_to_be_allowed(somebody: str) -> None:
 def test_page_on_https_cannot_call_plain_http() -> None:
     told = probe("http://api.invalid/x")
     assert told.code == 1
-    assert "have the page call https://api.invalid/x" in told.text
+    assert "have it call https://api.invalid/x" in told.text
     assert [row["result"] for row in told.rows] == ["blocked", "not tried until then"]
 
 
@@ -506,3 +507,11 @@ def test_origin_of_a_plain_flask_app_that_no_browser_sends_is_named() -> None:
     assert f"Fix 1: write {PAGE}, not {PAGE}/: browsers send it so" in " ".join(
         found.stdout.split()
     )
+
+
+def test_header_that_a_page_sets_twice_arrives_with_both_values() -> None:
+    app = Flask("twice")
+    app.add_url_rule("/", "seen", lambda: ("", 200, {"Seen": request.headers["X-Two"]}))
+    with served(app) as url:
+        for send in (sender(None, 9), wsgi_sender(app, None, url)):
+            assert send("GET", url, (("X-Two", "1"), ("X-Two", "2"))).get("seen") == "1, 2"

@@ -108,7 +108,7 @@ FIXES = {
     "second": "a proxy adds its own: remove it from the proxy (nginx: add_header)",
     "no-vary": "the response lacks Vary: Origin: a cache may give",
     "no-vary-without-origin": "the response lacks Vary: Origin: a cache may give",
-    "prefix": "API allows https://app.example:3000, http://app.example.probe.invalid, ",
+    "prefix": "the deployed API allows http://app.example.probe.invalid, http://app.example",
     "null": "the deployed API allows null (any site can send it), which the policy here does not",
     "cached": "lacks Vary: Origin, and caches keep it (public, max-age=600): a cache",
     "uncached": "the response lacks Vary: Origin: a cache may give",
@@ -138,7 +138,7 @@ FIXES = {
     "round": "the redirects form a loop: end it",
     "to-other": "a browser sends Origin: null, which no API should allow: have the page call",
     "to-ftp": "ftp://api.example/health/live: correct the Location header",
-    "to-http": "because the API takes the request for plain http: have the proxy send X-Forwarded",
+    "to-http": "which is plain http: redirect to https; behind a proxy, have it send X-Forwarded",
 }
 
 
@@ -344,7 +344,7 @@ def test_https_page_cannot_call_plain_http() -> None:
 
     policy = Policy(("https://app.example",), ("POST",), False, (), (), 600)
     _, faults = check_origin(Place("http://api.example/", policy, send), "https://app.example")
-    assert faults == ["have the page call https://api.example/"]
+    assert faults == ["the page is on https: have it call https://api.example/"]
 
 
 def test_origins_of_this_machine(probe: Probe) -> None:

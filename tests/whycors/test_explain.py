@@ -24,6 +24,11 @@ def list_all() -> Any:
 @bp.get("/loop")
 def loop() -> Any:
     return redirect("/api/loop")
+
+
+@bp.route("/see", methods=["GET", "POST"])
+def see() -> Any:
+    return redirect(request.args["other"], 303)
 """
 
 
@@ -120,6 +125,19 @@ def test_headers_that_the_page_cannot_read(cors: Commands) -> None:
     [
         (APP, "/api/loop", [], "the redirects form a loop"),
         (APP, "http://api.example.com/", [], "the page is on https: have it call https://api."),
+        (APP, "/api/see?other=ftp://x/y", [], "no cross-origin request may go to ftp://x/y: corr"),
+        (
+            APP,
+            "https://api.test/api/see?other=http://api.test/",
+            [],
+            "https://api.test/api/see?other=http://api.test/ redirects to http://api.test/, which",
+        ),
+        (
+            APP,
+            "/api/see?other=https://localhost:5000/",
+            [],
+            "http://localhost:5000/api/see?other=https://localhost:5000/ redirects to another",
+        ),
         (APP, "/api/loop", ["--credentials"], "the request sends credentials; the policy forbids"),
         (
             APP,
@@ -135,6 +153,12 @@ def test_why_is_about_the_block(
     result = cors("explain", page, "GET", url, *options)
     assert result.exit_code == 1
     assert result.line("Why:").startswith(why)
+
+
+def test_refused_after_a_redirect(cors: Commands) -> None:
+    arguments = (APP, "POST", "/api/see?other=/api/echo", "--send")
+    result = cors("explain", *arguments, FLASK_CORS_METHODS="POST")
+    assert result.line("Why:").startswith("the policy allows this request, but the API answers:")
 
 
 NO_ORIGIN = "is not allowed; the policy allows"

@@ -315,6 +315,17 @@ def test_firefox_speaks_other_languages(cors: Commands, language: str) -> None:
         assert cors("explain", text, **ALLOWED) == cors("explain", TEXTS[name][0], **ALLOWED)
 
 
+@pytest.mark.parametrize(
+    "said", [f"{IN_FIREFOX}CORS request did not succeed).", f"{FRENCH}échec de la requête CORS."]
+)
+def test_browser_that_got_no_response(cors: Commands, said: str) -> None:
+    """Alone: Firefox says the same of a request whose preflight failed."""
+    start = "Start the API, or correct the URL: the browser got no response."
+    assert cors("explain", said).stdout.startswith(start)
+    failed = f"{IN_FIREFOX}CORS header ‘Access-Control-Allow-Origin’ missing)."
+    assert start not in cors("explain", f"{failed}\n{said}").stdout
+
+
 def test_language_of_which_only_the_url_is_read(cors: Commands) -> None:
     italian = (
         "Bloccata richiesta multiorigine (cross-origin): il criterio di corrispondenza dell’origine"

@@ -225,7 +225,7 @@ def test_chrome_asks_its_user_before_a_local_network(probe: Probe) -> None:
 def test_https_page_and_plain_http(probe: Probe) -> None:
     result = probe.commands("probe", "http://api.example.com/x?y=1", SECURE_PAGE, "GET")
     assert result.exit_code == 1
-    assert result.line("Why:") == "have the page call https://api.example.com/x?y=1"
+    assert result.line("Why:") == "the page is on https: have it call https://api.example.com/x?y=1"
     result = probe("to-http", "GET", page=SECURE_PAGE)
     assert result.exit_code == 1
     assert "redirects to http://api.example/api/echo" in result.line("Why:")
