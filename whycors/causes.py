@@ -452,11 +452,9 @@ def overridden(visit: Visit) -> Cause:
     if visit.outcome.verdict.block is Block.SEVERAL_ALLOW_ORIGINS:
         by, found = " and by ".join(places) or "two places", shown(visit.outcome.verdict.found)
         reason = f"Access-Control-Allow-Origin is added by {by}: {found}"
-    elif by_hand:
-        reason = f"{name} allows this request, but {' and '.join(by_hand)} sets other CORS headers"
     else:
-        reason = f"{name} allows this request, but other code in the app changes its CORS headers"
-        return Cause(f"{reason}: find that code and remove it")
+        by = " and ".join(by_hand) or "other code in the app"
+        reason = f"{name} allows this request, but {by} sets other CORS headers"
     lead = "To allow it, remove the CORS headers in"
     tried = (visit.tried(Change(lead, place), without=place) for place in by_hand)
     return Cause(reason, next(filter(None, tried), ()))
