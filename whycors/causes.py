@@ -534,9 +534,8 @@ def about_route(visit: Visit, method: str) -> str | None:
         return f"the app has no route {visit.path}{f': did you mean {close[0]}?' if close else ''}"
     if not methods or method in methods:
         return None
-    view = view_at(visit, method)
-    here = f" ({place_of(view)})" if view else ""
-    return f"the route {visit.path}{here} takes {', '.join(methods)} only"
+    place = place_of(visit.app.view_functions.get(endpoint))
+    return f"the route {visit.path} ({place}) takes {', '.join(methods)} only"
 
 
 def wrong_header(visit: Visit) -> Cause:
