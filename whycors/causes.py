@@ -469,11 +469,9 @@ def overridden(visit: Visit) -> Cause:
         page = {"origins": [visit.request.origin]}
         added = FlaskCors.told(visit.app, "CORS(app", "", page, pattern_of(visit))
         return Cause(reason, judged(visit, added, None, "add"))
-    elif by_hand:
-        reason = f"{name} allows this request, but {' and '.join(by_hand)} sets other CORS headers"
     else:
-        reason = f"{name} allows this request, but other code in the app changes its CORS headers"
-        return Cause(f"{reason}: find that code and remove it")
+        by = " and ".join(by_hand) or "other code in the app"
+        reason = f"{name} allows this request, but {by} sets other CORS headers"
     lead = "To allow it, remove the CORS headers in"
     tried = (visit.tried(Change(lead, place), without=place) for place in by_hand)
     return Cause(reason, next(filter(None, tried), ()))
@@ -566,9 +564,8 @@ def about_route(visit: Visit, method: str) -> str | None:
         return f"the app has no route {visit.path}{f': did you mean {close[0]}?' if close else ''}"
     if not methods or method in methods:
         return None
-    view = view_at(visit, method)
-    here = f" ({place_of(view)})" if view else ""
-    return f"the route {visit.path}{here} takes {', '.join(methods)} only"
+    place = place_of(visit.app.view_functions.get(endpoint))
+    return f"the route {visit.path} ({place}) takes {', '.join(methods)} only"
 
 
 def wrong_header(visit: Visit) -> Cause:

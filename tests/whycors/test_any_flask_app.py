@@ -678,6 +678,32 @@ def test_preflight_that_the_decorator_of_a_class_does_not_get(
     assert explain(source, "PUT", "/items", origin="https://new.example").exit_code == 0
 
 
+def test_route_that_comes_nearest_where_there_is_no_cors(explain_newest: Explain) -> None:
+    found = explain_newest(f"{START}{ITEMS}", "GET", "/itemz")
+    why = "the app has no route /itemz: did you mean /items?"
+    assert found.reasons == [f"the answer is 404, without CORS headers: {why}"]
+
+
+def test_headers_that_a_middleware_changes(explain_newest: Explain) -> None:
+    middleware = """
+def without(environ, start_response, wsgi_app=app.wsgi_app):
+    return wsgi_app(environ, lambda status, headers, *_: start_response(status, []))
+
+
+app.wsgi_app = without
+"""
+    found = explain_newest(f"{START}CORS(app)\n{ITEMS}{middleware}", "GET", "/items")
+    why = "allows this request, but other code in the app sets other CORS headers"
+    assert (found.reasons, found.changes) == ([f"CORS(app) {why}"], [])
+
+
+def test_credentials_for_every_site_are_warned_of(explain_newest: Explain) -> None:
+    call = "CORS(app, supports_credentials=True)"
+    found = explain_newest(f"{START}{call}\n{ITEMS}", "GET", "/items", credentials=True)
+    (warning,) = found.warnings
+    assert "every site can act as your logged-in users: list the origins" in warning
+
+
 def test_cross_origin_elsewhere(explain_newest: Explain) -> None:
     other = '@app.get("/other")\n@cross_origin()\ndef other():\n    return ""\n'
     found = explain_newest(f"{START}\n\n{other}{ITEMS}", "PUT", "/items")

@@ -24,7 +24,8 @@ from werkzeug.serving import make_server
 
 from whycors.browser import Response
 from whycors.commands import commands
-from whycors.policies import Policy
+from whycors.origins import sample
+from whycors.policies import Policy, route_of
 from whycors.senders import sender, wsgi_sender
 from whycors.trials import recipes
 
@@ -515,3 +516,27 @@ def test_header_that_a_page_sets_twice_arrives_with_both_values() -> None:
     with served(app) as url:
         for send in (sender(None, 9), wsgi_sender(app, None, url)):
             assert send("GET", url, (("X-Two", "1"), ("X-Two", "2"))).get("seen") == "1, 2"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "origin"),
+    [
+        ("*", "https://probe.invalid"),
+        (PAGE, PAGE),
+        ("http://[::1]:*", "http://[::1]:3000"),
+        ("https://pr-*.example.com", "https://pr-app.example.com"),
+        (r"^https://pr-\d+\.example\.com$", "https://pr-1.example.com"),
+        (r"https?://[a-z]+\.example\.(?:com|org)\Z", "https://a.example.com"),
+        (r"https://.*\.example\.com", "https://a.example.com"),
+    ],
+)
+def test_sample_of_a_pattern(pattern: str, origin: str) -> None:
+    assert sample(pattern) == origin
+
+
+def test_method_that_no_view_takes_leads_to_the_view_that_answers_the_preflight() -> None:
+    app = Flask("two")
+    app.add_url_rule("/items/", "listed", lambda: "", methods=["GET"])
+    app.add_url_rule("/items/", "dropped", lambda: "", methods=["DELETE"])
+    assert route_of(app, "/items", "PUT") == ("listed", ["DELETE", "GET", "HEAD", "OPTIONS"])
+    assert route_of(app, "/other", "PUT") == (None, [])
