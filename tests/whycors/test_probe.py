@@ -356,8 +356,9 @@ def test_bad_arguments(probe: Probe) -> None:
         return result.error
 
     url = "http://localhost:8000/x"
-    own = error(url, "http://LOCALHOST:8000/", "GET")
-    assert "'ORIGIN': write the origin of the page, not http://localhost:8000: the API is" in own
+    for page in (["http://LOCALHOST:8000/", "GET"], ["--origin", "http://LOCALHOST:8000/"]):
+        own = "'ORIGIN': write the origin of the page, not http://localhost:8000: the API is"
+        assert own in error(url, *page)
     assert "add -H 'Origin: https://app.example.com', the origin" in error("curl", url)
     assert "'[ORIGIN]': write https://a.example, not a.example" in error(url, "a.example", "GET")
     assert "'--timeout': 0.0 is not in the range x>0" in error(url, PAGE, "GET", "--timeout", "0")
