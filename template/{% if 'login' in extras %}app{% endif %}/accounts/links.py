@@ -41,7 +41,6 @@ def send(email: str, kind: str) -> None:
         subject, text = account_mail.TEXTS["exists" if account and kind == "new" else kind]
         if "{link}" in text:
             secret = sessions.issue("mail", account, email)
-            db.session.commit()
             text = text.format(link=f"{current_app.config['PASSWORD_PAGE']}#{secret}")
         account_mail.send_mail(email, subject, text)
     except Exception as error:  # noqa: BLE001  # its text may have the address
@@ -49,7 +48,7 @@ def send(email: str, kind: str) -> None:
 
 
 def redeem(secret: str, password: SecretStr) -> Account:
-    """Set the password of a link's account, or make the account: once. The caller commits."""
+    """Set the password of a link's account, or make the account: once. Commits."""
     found = sessions.find("mail", secret)
     if found and (found.user is None or found.user.password):
         new = passwords.hashed(password)
