@@ -124,6 +124,13 @@ def test_its_own_tests_pass(project: Path, url: str) -> None:
     assert_green(project)
 
 
+def test_each_detail(project: Path, url: str, tmp_path: Path) -> None:
+    """Each is a test with a name of its own, which runs in a project."""
+    own = Path(shutil.copytree(project, tmp_path / "project"))
+    shutil.copy(ROOT / "tests/helpers/login_details.py", own / "tests/test_details.py")
+    assert_green(own, "tests/test_details.py")
+
+
 def lines(*paths: Path) -> int:
     return sum(len(path.read_text().splitlines()) for path in paths)
 
