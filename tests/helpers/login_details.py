@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Event
+from time import process_time
 from typing import Any
 
 import pytest
@@ -132,6 +133,12 @@ def test_length_is_that_of_code_points(logged_in: FlaskClient, length: int, stat
     horses = "".join(chr(0x1F400 + number) for number in range(length))
     change = {"old_password": PASSWORD, "new_password": horses}
     assert logged_in.put("/api/me/password", json=change).status_code == status
+
+
+def test_password_of_any_length_takes_no_time(client: FlaskClient, account: Account) -> None:
+    began = process_time()
+    assert log_in(client, {**ADA, "password": "a" + "\u0301\u0327" * 80_000}) == 401
+    assert process_time() - began < 1
 
 
 # Guessing
