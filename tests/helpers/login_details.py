@@ -73,6 +73,32 @@ def test_cookie_is_set_and_deleted_with_the_same_attributes(
         assert ("Max-Age=0" in found) is ends
 
 
+def test_each_log_in_has_a_secret_of_its_own(logged_in: FlaskClient) -> None:
+    first = logged_in.get_cookie("__Host-login")
+    assert log_in(logged_in) == 201
+    second = logged_in.get_cookie("__Host-login")
+    assert first is not None and second is not None and first.value != second.value
+    assert logged_in.get("/api/session").status_code == 200
+    logged_in.set_cookie("__Host-login", first.value)
+    assert logged_in.get("/api/session").status_code == 401
+
+
+def test_change_of_the_address_ends_all_sessions(logged_in: FlaskClient) -> None:
+    created = logged_in.post("/api/tokens", json={**ADA, "name": "x"}).json or {}
+    token = {"Authorization": f"Bearer {created['token']}"}
+    assert logged_in.get("/api/session", headers=token).status_code == 200
+    change = {"email": "ada@example.org", "password": PASSWORD}
+    assert logged_in.put("/api/me/email", json=change).status_code == 204
+    assert logged_in.get("/api/session", headers=token).status_code == 401
+
+
+def test_without_mail_nobody_signs_up_or_resets(client: FlaskClient) -> None:
+    for path in ("/api/users", "/api/password-resets"):
+        assert client.post(path, json={"email": "ada@example.com"}).status_code == 404
+    by_mail = made(**MAIL).test_client()
+    assert by_mail.post("/api/users", json={"email": "ada@example.com"}).status_code == 404
+
+
 def test_page_reads_what_is_refused_and_no_preflight_is(account: Account) -> None:
     client, origin = made(CORS_SUPPORTS_CREDENTIALS=True).test_client(), {"Origin": PAGE}
     refused = client.get("/api/session", headers=origin)

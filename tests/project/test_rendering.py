@@ -310,6 +310,12 @@ def test_locks_hold_what_the_project_asks_for(render: Render) -> None:
             assert line.partition(" ;")[0] in pinned, line
 
 
+def test_locks_hold_one_version_of_each() -> None:
+    for path in TEMPLATE.glob("*requirements*"):
+        pinned = Counter(re.findall(r"^([a-z0-9-]+)==", path.read_text(), re.MULTILINE))
+        assert pinned and max(pinned.values()) == 1, path
+
+
 def test_projects_tests_pass_whatever_its_app_asks_of_a_client(render: Render) -> None:
     """A log-in that answers 401 to all, and a session whose key conftest.py alone has."""
     project = render()
