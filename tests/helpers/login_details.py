@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, update
 
 from app import account_mail, account_views, create_app
-from app.accounts import Account, links, passwords, sessions
+from app.accounts import Account, limits, links, passwords, sessions
 from app.accounts.models import Attempts, Secret, now
 from app.sqldb import db
 
@@ -71,6 +71,23 @@ def test_cookie_is_set_and_deleted_with_the_same_attributes(
         assert (pair.startswith(f"{name}="), pair == f"{name}=") == (True, ends)
         assert kept == attributes | {"HttpOnly", "Path=/"}
         assert ("Max-Age=0" in found) is ends
+
+
+def test_cookie_that_is_planted_or_on_a_public_path_is_none(logged_in: FlaskClient) -> None:
+    cookie = logged_in.get_cookie("__Host-login")
+    assert cookie is not None
+    mine, planted = f"__Host-login={cookie.value}", "__Host-login=planted"
+    public = {"CORS_PATHS": {"/api/session": {"origins": ["any"], "supports_credentials": False}}}
+    for config, given, status in (
+        ({}, mine, 200),
+        ({}, f"{mine}; {planted}", 401),
+        ({}, f"{planted}; {mine}", 401),
+        (public, mine, 401),
+    ):
+        client = made(**config).test_client(use_cookies=False)
+        for other in ({}, {"Authorization": "Basic YTpi"}):
+            headers = {"Cookie": given, **other}
+            assert client.get("/api/session", headers=headers).status_code == status
 
 
 def test_each_log_in_has_a_secret_of_its_own(logged_in: FlaskClient) -> None:
@@ -154,6 +171,24 @@ def test_passwords_are_compared_in_one_form(logged_in: FlaskClient) -> None:
     assert log_in(logged_in, {**ADA, "password": "caf\u00e9s in the old town"}) == 201
 
 
+def test_common_passwords_are_refused_in_capitals_too(logged_in: FlaskClient) -> None:
+    change = {"old_password": PASSWORD, "new_password": "PasswordPassword"}
+    assert logged_in.put("/api/me/password", json=change).status_code == 422
+
+
+def test_log_in_that_is_overtaken_by_another_password_fails(
+    app: Flask, client: FlaskClient, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matches = passwords.matches
+
+    def overtaken(*arguments: Any) -> bool:
+        app.test_cli_runner().invoke(args=["users", "disable", "Ada@example.com"])
+        return matches(*arguments)
+
+    monkeypatch.setattr(passwords, "matches", overtaken)
+    assert log_in(client) == 401
+
+
 @pytest.mark.parametrize(("length", "status"), [(14, 422), (15, 204), (128, 204), (129, 422)])
 def test_length_is_that_of_code_points(logged_in: FlaskClient, length: int, status: int) -> None:
     horses = "".join(chr(0x1F400 + number) for number in range(length))
@@ -172,13 +207,38 @@ def test_password_of_any_length_takes_no_time(client: FlaskClient, account: Acco
 
 @pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])
 def test_account_is_limited_over_all_networks(
-    client: FlaskClient, account: Account, email: str
+    client: FlaskClient, account: Account, email: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    began = now()
+    monkeypatch.setattr(limits, "now", lambda: began)  # in nine seconds, there is one more
+
     def guess(number: int) -> int:
         address = {"REMOTE_ADDR": f"10.0.{number}.1"}
         return log_in(client, {**WRONG, "email": email}, environ_base=address)
 
     assert [guess(number) for number in range(101)] == [401] * 100 + [429]
+
+
+def test_browser_of_one_account_is_a_stranger_to_others(logged_in: FlaskClient, add: Add) -> None:
+    add(Account(email="eve@example.com", password=HASH))
+    for _ in range(10):
+        log_in(logged_in.application.test_client(), {**WRONG, "email": "eve@example.com"})
+    assert log_in(logged_in, {**ADA, "email": "eve@example.com"}) == 429
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("10.0.0.1", "10.0.0.1/32"),
+        ("::ffff:10.0.0.1", "10.0.0.1/32"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("10.0.0.1:80", "10.0.0.1:80"),
+        ("", ""),
+    ],
+)
+def test_network_of_an_address(app: Flask, address: str, network: str) -> None:
+    with app.test_request_context(environ_base={"REMOTE_ADDR": address}):
+        assert limits.network() == network
 
 
 def test_reset_lets_in_an_owner_who_is_locked_out(
@@ -229,6 +289,12 @@ def test_session_ends_without_use_and_in_any_case(app: Flask, logged_in: FlaskCl
     assert logged_in.get("/api/session").status_code == 200
     after = row(app, "cookie")
     assert about(after.used_at, now()) and about(after.ends_at, now() + 10 * DAY)
+
+
+def test_session_that_has_ended_is_not_listed(app: Flask, logged_in: FlaskClient) -> None:
+    logged_in.post("/api/tokens", json={**ADA, "name": "x"})
+    row(app, "token", ends_at=now())
+    assert [it["carrier"] for it in logged_in.get("/api/sessions").json or []] == ["cookie"]
 
 
 def test_link_is_good_for_half_an_hour(app: Flask, account: Account) -> None:
