@@ -106,11 +106,10 @@ def check_names() -> None:
     to_sql, names = DefaultDialect().identifier_preparer, set()
     for table in Model.metadata.tables.values():
         for each in (*table.constraints, *table.indexes):
-            in_table = isinstance(each, (sa.ForeignKeyConstraint, sa.CheckConstraint))
             name = to_sql.format_constraint(each)  # type: ignore[arg-type]
-            if name and (name, in_table and table) in names:
+            if name and name in names:
                 raise ClickException(f"write a `name` for one of two constraints called {name}")
-            names.add((name, in_table and table))
+            names.add(name)
 
 
 def check_migrations() -> None:
