@@ -1,6 +1,8 @@
 """Migrations: what `flask db` does more than Alembic, and `/health/ready`. Do not edit it."""
 
 import logging
+import subprocess
+import sys
 from functools import partial
 from typing import Any
 
@@ -14,23 +16,16 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from app.models import Model
 
-# `flask db revision` sorts and formats what it writes. Only there is ruff needed.
-FORMAT = {
-    "hooks": "sort, format",
-    "sort.type": "module",
-    "sort.module": "ruff",
-    "sort.options": "check --quiet --select I --fix REVISION_SCRIPT_FILENAME",
-    "format.type": "module",
-    "format.module": "ruff",
-    "format.options": "format --quiet REVISION_SCRIPT_FILENAME",
-}
-
 
 class Migrations(Alembic):
     def revision(self, *arguments: Any, **options: Any) -> list[Any]:
         if is_behind():
             raise ClickException("run `flask db upgrade` first: the database is older than the app")
-        return super().revision(*arguments, **options)
+        written: list[Any] = super().revision(*arguments, **options)
+        for command in ("check --select=I --fix", "format"):  # only here is ruff needed
+            ruff = [sys.executable, "-m", "ruff", *command.split(), "--quiet"]
+            subprocess.run([*ruff, *(script.path for script in written)], check=True)
+        return written
 
     def run_migrations(self, fn: Any, **options: Any) -> None:
         """Run migrations, all or none. Raises ClickException if rows then refer to none.
@@ -103,7 +98,6 @@ def init_app(app: Flask) -> None:
         "render_item": import_type,
         **app.config.get("ALEMBIC_CONTEXT", {}),
     }
-    app.config.setdefault("ALEMBIC", {}).setdefault("post_write_hooks", FORMAT)
     alembic.init_app(app)
     app.before_request(check_migrations)
 
@@ -112,11 +106,10 @@ def check_names() -> None:
     to_sql, names = DefaultDialect().identifier_preparer, set()
     for table in Model.metadata.tables.values():
         for each in (*table.constraints, *table.indexes):
-            in_table = isinstance(each, (sa.ForeignKeyConstraint, sa.CheckConstraint))
             name = to_sql.format_constraint(each)  # type: ignore[arg-type]
-            if name and (name, in_table and table) in names:
+            if name and name in names:
                 raise ClickException(f"write a `name` for one of two constraints called {name}")
-            names.add((name, in_table and table))
+            names.add(name)
 
 
 def check_migrations() -> None:

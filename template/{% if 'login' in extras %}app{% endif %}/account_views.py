@@ -16,6 +16,8 @@ bp = Blueprint("accounts", __name__, url_prefix="/api")
 by_mail = Blueprint("by_mail", __name__, url_prefix="/api")
 sign_up = Blueprint("sign_up", __name__, url_prefix="/api")
 
+PRIVATE = {"Cache-Control": "no-store"}  # as all that has a cookie is by itself
+
 
 class Address(Input):
     email: Email = Field(repr=False)
@@ -107,9 +109,7 @@ def end(session_id: int) -> None:
 def create_token(json: NewToken) -> tuple[Token, dict[str, str]]:
     sessions.refuse_pages()
     account = sessions.check(json.email, json.password)
-    token = sessions.issue("token", account, json.name)
-    db.session.commit()
-    return Token(token=token), {"Cache-Control": "no-store"}
+    return Token(token=sessions.issue("token", account, json.name)), PRIVATE
 
 
 @bp.put("/me/password")
@@ -118,7 +118,6 @@ def create_token(json: NewToken) -> tuple[Token, dict[str, str]]:
 def change_password(json: PasswordChange) -> None:
     sessions.check(g.user.email, json.old_password, json.new_password)
     sessions.end(Secret.account_id == g.user.id, Secret.id != g.secret.id)
-    db.session.commit()
 
 
 @bp.put("/me/email")
@@ -142,8 +141,9 @@ def delete(json: Password) -> None:
 @sign_up.post("/users", defaults={"kind": "new"})
 @by_mail.post("/password-resets", defaults={"kind": "reset"})
 @gives(202)
-def ask_for_link(json: Address, kind: str) -> None:
+def ask_for_link(json: Address, kind: str) -> tuple[None, dict[str, str]]:
     links.ask(json.email, kind)
+    return None, PRIVATE
 
 
 @by_mail.put("/password-resets")

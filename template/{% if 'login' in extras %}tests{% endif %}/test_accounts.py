@@ -168,6 +168,8 @@ def test_mail(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
         for email in ("ada@example.com", "nobody@example.com"):
             assert ask(path, email) == (202, b"")
     assert [to for to, *_ in sent] == ["ada@example.com", "ada@example.com", "nobody@example.com"]
+    with app.app_context():  # a text without a link has no secret
+        assert db.session.query(Secret).filter_by(carrier="mail").count() == 2
     for (to, _, text), status in zip(sent, (204, None, 204), strict=True):
         assert (f"{PAGE}/password#" in text) == (status is not None)
         body = {"token": text.partition("#")[2].strip(), "password": NEW}

@@ -133,6 +133,27 @@ def test_document_is_that_of_the_app_and_not_of_the_first_one(app: Flask) -> Non
             validate(found)
 
 
+def test_model_may_also_be_in_another_one_and_the_app_below_a_prefix(app: Flask) -> None:
+    class Board(BaseModel):
+        notes: list[Note]
+
+    class Wall(BaseModel):
+        board: Board
+
+    def board() -> Board:
+        return Board(notes=[])
+
+    def wall() -> Wall:
+        return Wall(board=board())
+
+    route(app, board)
+    route(app, wall, path="/wall")
+    with app.test_request_context(base_url="http://localhost/below"):
+        found = document()
+    validate(found)
+    assert found["servers"] == [{"url": "/below"}]
+
+
 @pytest.mark.parametrize("path", ["/static-pages", "/apidocs", "/openapi-notes"])
 def test_no_name_is_left_out_of_the_document(app: Flask, path: str) -> None:
     app.add_url_rule(path, f"openapi{path}", gives()(echo), methods=["POST"])
@@ -187,6 +208,19 @@ def test_equal_parameters_are_a_list_or_refused(app: Flask) -> None:
     assert client.get("/notes?tag=a").get_json()["tag"] == ["a"]
     assert client.get("/notes?tag=a&tag=b").get_json()["tag"] == ["a", "b"]
     assert client.get("/notes?limit=1&limit=2").status_code == 422
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-Infinity", "1e999"])
+def test_what_is_no_number_is_refused_in_a_query(app: Flask, number: str) -> None:
+    class Least(Input):
+        least: float
+
+    def least_of(query: Least) -> Least:
+        return query
+
+    route(app, least_of)
+    assert app.test_client().get("/notes?least=1.5").get_json() == {"least": 1.5}
+    assert app.test_client().get(f"/notes?least={number}").status_code == 422
 
 
 def test_log_in_is_asked_for_first_and_described(app: Flask) -> None:

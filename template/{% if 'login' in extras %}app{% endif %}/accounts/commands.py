@@ -70,4 +70,3 @@ def change(email: str, password: str) -> None:
     if account_id is None:
         raise ClickException("write the address of an account: `flask users list` has them")
     sessions.end(Secret.account_id == account_id)
-    db.session.commit()

@@ -1,6 +1,5 @@
 """Links that set a password: mailed after the answer, so that no wait tells who has an account."""
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -16,7 +15,6 @@ from app.accounts.models import Account, Secret
 from app.sqldb import db
 from app.typed_views import problem
 
-logger = logging.getLogger(__name__)
 queue = ThreadPoolExecutor(1)
 
 
@@ -31,7 +29,7 @@ def ask(email: str, kind: str) -> None:
             if queue._work_queue.qsize() < 100:
                 response.call_on_close(partial(queue.submit, mail))
             else:
-                logger.error("A mail is dropped: 100 are waiting.")
+                current_app.logger.error("A mail is dropped: 100 are waiting.")
             return response
 
 
@@ -41,15 +39,16 @@ def send(email: str, kind: str) -> None:
         if not (account.password if account else kind == "new"):
             return
         subject, text = account_mail.TEXTS["exists" if account and kind == "new" else kind]
-        link = f"{current_app.config['PASSWORD_PAGE']}#{sessions.issue('mail', account, email)}"
-        db.session.commit()
-        account_mail.send_mail(email, subject, text.format(link=link))
+        if "{link}" in text:
+            secret = sessions.issue("mail", account, email)
+            text = text.format(link=f"{current_app.config['PASSWORD_PAGE']}#{secret}")
+        account_mail.send_mail(email, subject, text)
     except Exception as error:  # noqa: BLE001  # its text may have the address
-        logger.error("A mail is not sent: %s", type(error).__name__)
+        current_app.logger.error("A mail is not sent: %s", type(error).__name__)
 
 
 def redeem(secret: str, password: SecretStr) -> Account:
-    """Set the password of a link's account, or make the account: once. The caller commits."""
+    """Set the password of a link's account, or make the account: once. Commits."""
     found = sessions.find("mail", secret)
     if found and (found.user is None or found.user.password):
         new = passwords.hashed(password)

@@ -98,11 +98,12 @@ def end_of(carrier: str, created_at: datetime) -> datetime:
 
 
 def issue(carrier: str, account: Account | None, name: str) -> str:
-    """Return a new secret. The caller commits."""
+    """Store a new secret, and return it. Commits."""
     secret = token_urlsafe(32)
     row = Secret(carrier=carrier, user=account, hash=digest(carrier, secret), name=name)
     row.ends_at = end_of(carrier, now())
     db.session.add(row)
+    db.session.commit()
     return secret
 
 
@@ -132,20 +133,19 @@ def let_in(account: Account, *carriers: str) -> None:
     for carrier in carriers:
         end(Secret.hash == digest(carrier, cookie(carrier)))
         set_cookie(carrier, issue(carrier, account, request.user_agent.string[:100]))
-    db.session.commit()
     if randbelow(100) == 0:
         clean()
 
 
 def end(*which: sa.ColumnElement[bool]) -> None:
-    """End sessions, and all else that is a secret. The caller commits."""
+    """End sessions, and all else that is a secret. Commits."""
     db.session.execute(sa.delete(Secret).where(*which))
+    db.session.commit()
 
 
 def log_out(*which: sa.ColumnElement[bool]) -> None:
     """End these, or else the session of the request, and take its cookie away."""
     end(*which or [Secret.hash == digest(*shown())])
-    db.session.commit()
     set_cookie("cookie", "", days=0)
 
 
