@@ -56,10 +56,6 @@ class Advice:
     reasons: tuple[str, ...]
     changes: tuple[Change, ...] = ()
 
-    @property
-    def reason(self) -> str:
-        return self.reasons[0]
-
 
 @dataclass(frozen=True)
 class Cause:

@@ -261,7 +261,7 @@ def conclusion(explanation: Explanation) -> Iterator[str]:
         where = "the preflight" if verdict.during_preflight else "the request"
         yield f"Blocked by the browser at {where}: {verdict.block.value}."
     if explanation.hidden is not None:
-        yield f"But {explanation.hidden.reason}: it gets null."
+        yield f"But {explanation.hidden.reasons[0]}: it gets null."
         yield from map(str, explanation.hidden.changes)
     for name, sentence in explanation.consoles.items():
         first, *rest = sentence.splitlines()
@@ -269,7 +269,7 @@ def conclusion(explanation: Explanation) -> Iterator[str]:
         yield from (f"  {line}" for line in rest)
     if advice is not None:
         yield ""
-        yield f"Why: {advice.reason}"
+        yield f"Why: {advice.reasons[0]}"
         yield from (f"Also: {reason}" for reason in advice.reasons[1:])
         yield from map(str, advice.changes)
     yield from (f"Warning: {warning}" for warning in explanation.warnings)

@@ -564,7 +564,7 @@ def to_websocket(asked: Question) -> Answer:
     """Return what the policy says of a page's WebSocket: browsers leave it to the server."""
     origin, policy = asked.page.origin, policy_for(asked.app, asked.url)
     one = asked.explain(origin or asked.stranger, "GET")
-    why = one.advice.reason if one.advice else ""
+    why = one.advice.reasons[0] if one.advice else ""
     if one.outcome.verdict.block is Block.MIXED_CONTENT:
         lines, code = [f"Blocked: {why.replace('call http', 'call ws')}"], 1
     elif type(policy) is not Policy:

@@ -72,22 +72,22 @@ def probe(
     is_ours = type(policy) is Policy
     refused = refusal(outcome.exchanges[-1], policy) if outcome.exchanges else None
     if unsent and local and policy and is_ours and policy.protection:
-        refused = local.reason  # as the API would, too
+        refused = local.reasons[0]  # as the API would, too
     is_allowed = outcome.allowed and refused is None
     if unsent and not is_ours and not is_allowed and trials.takes_no_get(outcome):
         return Explanation(request, url, outcome, None, None, unsent=True, known=False)
     advice = None
     if not is_allowed:
-        reason = trials.blame(request, outcome, is_ours, local.reason if local else None)
+        reason = trials.blame(request, outcome, is_ours, local.reasons[0] if local else None)
         command = ["probe", url, "--origin", request.origin, "--method", request.method]
         change = Change("To see what to send", f"{called_as()} {shlex.join(command)}")
         advice = Advice((reason,), () if policy else (change,))
-        advice = local if local and local.reason == reason else advice
+        advice = local if local and local.reasons[0] == reason else advice
     warnings: list[str] = []
     if outcome.allowed and not browser.is_loopback_url(url):
         warnings += filter(None, [local_network(request.origin, url)])
     if local is not None and local is not advice:
-        warnings.append(f"the policy here does not allow this: {local.reason}")
+        warnings.append(f"the policy here does not allow this: {local.reasons[0]}")
     if outcome.allowed:
         warnings += lost_cookies(request, last_url, trials.cookies(outcome.response))
     if outcome.exchanges:
