@@ -430,7 +430,7 @@ def failed_preflight(visit: Visit) -> Cause:
     if place := visit.notes.stopped:
         reason = (
             f"a check runs before CORS: {place}. It answers the preflight with {response.status},"
-            " but browsers send no credentials with one"
+            " but a preflight has no credentials and no body"
         )
         line = 'if request.method == "OPTIONS": return None'
         change = Change(f"To allow it, as the first line of {place}", line)
@@ -449,7 +449,19 @@ def failed_preflight(visit: Visit) -> Cause:
     route = about_route(visit, method) or about_route(visit, "OPTIONS")
     check = f"a check runs before CORS in {place_of(view)}" if view else "answer it with 204"
     reason = f"the preflight is answered with {response.status}: {route or check}"
-    return misplaced(visit) or Cause(reason)
+    changes: tuple[Change, ...] = ()
+    if view and (rule := preflight_rule(visit)):
+        lead = f"To allow it, at {place_of(view)}, remove from the methods of its route"
+        with patch.object(rule, "provide_automatic_options", True):
+            changes = visit.tried(Change(lead, "OPTIONS"))
+    return misplaced(visit) or Cause(reason, changes)
+
+
+def preflight_rule(visit: Visit) -> Any:
+    """Return the rule by which a Flask app routes a preflight, None if none has its path."""
+    with suppress(Exception):
+        return visit.app.url_map.bind("").match(visit.path, "OPTIONS", return_rule=True)[0]
+    return None
 
 
 def overridden(visit: Visit) -> Cause:
@@ -477,10 +489,7 @@ def unseen_preflight(visit: Visit) -> bool:
     """Return whether Flask's own answer keeps a preflight from the `@cross_origin` of its view."""
     if not isinstance(visit.policy, FlaskCors) or visit.policy.call != "@cross_origin(":
         return False
-    with suppress(Exception):
-        rule, _ = visit.app.url_map.bind("").match(visit.path, "OPTIONS", return_rule=True)
-        return bool(rule.provide_automatic_options)
-    return False
+    return getattr(preflight_rule(visit), "provide_automatic_options", False)
 
 
 def uncovered(visit: Visit) -> Cause:

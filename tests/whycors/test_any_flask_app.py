@@ -226,7 +226,7 @@ def log_in():
 {ITEMS}""",
         ("PUT", "/items", "Authorization"),
         "a check runs before CORS: log_in, app.py:7. It answers the preflight with 401, but"
-        " browsers send no credentials with one",
+        " a preflight has no credentials and no body",
         "To allow it, as the first line of log_in, app.py:7",
         'if request.method == "OPTIONS": return None',
     ),
@@ -702,6 +702,31 @@ def test_credentials_for_every_site_are_warned_of(explain_newest: Explain) -> No
     found = explain_newest(f"{START}{call}\n{ITEMS}", "GET", "/items", credentials=True)
     (warning,) = found.warnings
     assert "every site can act as your logged-in users: list the origins" in warning
+
+
+def test_preflight_that_a_decorator_answers(explain_newest: Explain) -> None:
+    """Its route takes OPTIONS itself, as people write who read of CORS."""
+    guarded = """
+
+def key_required(view):
+    def run():
+        return view() if "X-Key" in request.headers else ("", 401)
+
+    return run
+
+
+@app.route("/items", methods=["PUT"{}], endpoint="items")
+@key_required
+def items():
+    return ""
+"""
+    source = f"{START}{ONLY}\n{guarded}"
+    found = explain_newest(source.format(', "OPTIONS"'), "PUT", "/items", "X-Key")
+    (reason,) = found.reasons
+    assert reason.startswith("the preflight is answered with 401: a check runs before CORS in run")
+    place = "at run, app.py:9, remove from the methods of its route"
+    assert found.changes == [[f"To allow it, {place}", "OPTIONS"]]
+    assert explain_newest(source.format(""), "PUT", "/items", "X-Key", send=True).exit_code == 0
 
 
 def test_cross_origin_elsewhere(explain_newest: Explain) -> None:
