@@ -271,8 +271,8 @@ def advise(visit: Visit) -> Advice:
     if visit.refused:
         is_explained = bool({cause.part for cause in causes} & {"origins", "methods"})
     if isinstance(policy, FlaskCors) and verdict.during_preflight:
-        # Otherwise, it is not the policy's doing.
-        is_explained &= visit.outcome.response.status < 300 and not unseen_preflight(visit)
+        is_seen = visit.outcome.response.status < 300 and not unseen_preflight(visit)
+        is_explained &= is_seen  # by flask-cors, or the policy has no part in it
     if not is_explained:
         causes.insert(0, other_cause(visit))
     reasons = tuple(cause.reason for cause in causes)
@@ -459,7 +459,9 @@ def failed_preflight(visit: Visit) -> Cause:
 
 def preflight_rule(visit: Visit) -> Any:
     """Return the rule by which a Flask app routes a preflight, None if none has its path."""
-    with suppress(Exception):
+    from werkzeug.exceptions import HTTPException
+
+    with suppress(HTTPException):
         return visit.app.url_map.bind("").match(visit.path, "OPTIONS", return_rule=True)[0]
     return None
 
