@@ -463,7 +463,7 @@ def question(app: Any, target: str | None, said: Said | None, given: dict[str, A
         notes.append(WEBSOCKET)
         target, method = f"http{target[2:]}", "GET"
     url = urljoin(own_url(app), read_as(path_or_url, "PATH", target))
-    if (here := in_app(app, url)) != url:
+    if not target.startswith("/") and (here := in_app(app, url)) != url:
         base = urlsplit(url).path.removesuffix(urlsplit(here).path)
         notes.append(f"Read as {here}: the app has this path, so a proxy strips {base}.")
         url = here

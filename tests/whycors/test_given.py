@@ -403,8 +403,8 @@ def test_public_path_below_a_base(cors: Commands) -> None:
         assert "copier" not in result.stdout
     host = "https://v1.example.com"
     assert f"Read as {host}/api/echo: " in cors("explain", S, "GET", f"{host}/v1/api/echo").stdout
-    # Nothing is stripped from a path that the app has, or has no part of.
-    for path in ("/api/echo", "/v1/elsewhere"):
+    # Nothing is stripped from what the app has, or has no part of, nor from a path that is typed.
+    for path in ("/api/echo", f"{host}/v1/elsewhere", "/v1/api/echo"):
         assert "Read as" not in cors("explain", S, "GET", path, config=public).stdout
 
 
