@@ -447,6 +447,7 @@ def failed_preflight(visit: Visit) -> Cause:
         change = Change("To allow it, have the page call", target)
         return Cause(reason, visit.tried(change, url=target))
     route = about_route(visit, method) or about_route(visit, "OPTIONS")
+    view = view_at(visit, "OPTIONS")
     check = f"a check runs before CORS in {place_of(view)}" if view else "answer it with 204"
     reason = f"the preflight is answered with {response.status}: {route or check}"
     changes: tuple[Change, ...] = ()

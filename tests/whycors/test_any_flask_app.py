@@ -704,6 +704,15 @@ def test_credentials_for_every_site_are_warned_of(explain_newest: Explain) -> No
     assert "every site can act as your logged-in users: list the origins" in warning
 
 
+def test_view_that_answers_preflights_alone(explain_newest: Explain) -> None:
+    other = '@app.route("/items", methods=["OPTIONS"])\ndef options():\n    return "", 405\n\n\n'
+    source = f"{START}{ONLY}\n\n\n{other}"
+    source += '@app.post("/items")\ndef items():\n    return ""\n'
+    (reason,) = explain_newest(source, "POST", "/items", "X-Key").reasons
+    why = "a check runs before CORS in options, app.py:8"
+    assert reason == f"the preflight is answered with 405: {why}"
+
+
 def test_preflight_that_a_decorator_answers(explain_newest: Explain) -> None:
     """Its route takes OPTIONS itself, as people write who read of CORS."""
     guarded = """
