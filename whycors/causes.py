@@ -427,19 +427,23 @@ def redirect_faults(
 def failed_preflight(visit: Visit) -> Cause:
     """Return why a preflight gets an error or a redirect, and not an answer."""
     method, response = visit.request.method, visit.outcome.response
-    if place := visit.notes.stopped:
+    location, place = browser.redirect_location(response), visit.notes.stopped
+    target = urljoin(visit.last_url, location or "")
+    is_same = location is not None and path_of(target).rstrip("/") == visit.path.rstrip("/")
+    if place and not is_same:
         reason = (
             f"a check runs before CORS: {place}. It answers the preflight with {response.status},"
             " but a preflight has no credentials and no body"
         )
         line = 'if request.method == "OPTIONS": return None'
         change = Change(f"To allow it, as the first line of {place}", line)
-        return Cause(reason, visit.tried(change, without=place))
+        is_yours = "site-packages" not in place
+        return Cause(reason, visit.tried(change, without=place) if is_yours else ())
     view = view_at(visit, method)
-    if (location := browser.redirect_location(response)) is not None:
-        target = urljoin(visit.last_url, location)
-        is_slash = view and visit.path.rstrip("/") == path_of(target).rstrip("/")
-        why = f" for the slash of its route ({place_of(view)})" if is_slash else ""
+    if location is not None:
+        why = f" by {place}" if place else ""
+        if view and is_same and path_of(target) != visit.path:
+            why = f" for the slash of its route ({place_of(view)})"
         reason = (
             f"the app redirects {visit.path} to {shown(location)}{why}, and browsers follow no"
             " redirect of a preflight"

@@ -704,6 +704,28 @@ def test_credentials_for_every_site_are_warned_of(explain_newest: Explain) -> No
     assert "every site can act as your logged-in users: list the origins" in warning
 
 
+@pytest.mark.parametrize("moves", [True, False])
+def test_preflight_that_a_check_redirects(explain_newest: Explain, moves: bool) -> None:
+    """To https, the page can go itself; to a log-in, it cannot."""
+    to = 'request.url.replace("http:", "https:")' if moves else '"/log-in"'
+    check = f"""
+
+@app.before_request
+def check():
+    if request.scheme == "http" and "X-Key" not in request.headers:
+        return "", 302, {{"Location": {to}}}
+"""
+    found = explain_newest(f"{START}{ONLY}\n{check}{ITEMS}", "PUT", "/items", "X-Key")
+    (reason,) = found.reasons
+    if moves:
+        https = "https://localhost:5000/items"
+        assert reason.startswith(f"the app redirects /items to {https} by check, app.py:8, and")
+        assert found.changes == [["To allow it, have the page call", https]]
+    else:
+        assert reason.startswith("a check runs before CORS: check, app.py:8. It answers the pre")
+        assert found.changes[0][0] == "To allow it, as the first line of check, app.py:8"
+
+
 def test_view_that_answers_preflights_alone(explain_newest: Explain) -> None:
     other = '@app.route("/items", methods=["OPTIONS"])\ndef options():\n    return "", 405\n\n\n'
     source = f"{START}{ONLY}\n\n\n{other}"
