@@ -347,7 +347,11 @@ def policy_causes(policy: Policy | None, visit: Visit) -> Iterator[Cause]:
         where = f" by {policy.name}" if policy.path or isinstance(policy, FlaskCors) else ""
         listed = ", ".join(map(shown, missing))
         what = f"header {listed} is" if len(missing) == 1 else f"headers {listed} are"
-        yield Cause(f"the {what} not allowed{where}", part="allow_headers", lacks=missing)
+        slips = (policies.slip(item, "allowed header") for item in policy.allow_headers)
+        why = (
+            "".join(f": {slip}" for slip in slips if slip) if isinstance(policy, FlaskCors) else ""
+        )
+        yield Cause(f"the {what} not allowed{where}{why}", part="allow_headers", lacks=missing)
     if request.credentials and not policy.supports_credentials:
         reason = f"the request sends credentials; {policy.name} forbids them"
         yield Cause(reason, part="supports_credentials", lacks=True)
@@ -654,7 +658,12 @@ def values_for(policy: Policy, visit: Visit) -> dict[str, Any]:
         if cause.lacks is True:
             values[cause.part] = True
         elif cause.lacks:
-            values[cause.part] = [*getattr(policy, cause.part), *cause.lacks]
+            listed = [one for item in getattr(policy, cause.part) for one in origins.separate(item)]
+            known = [one.lower() for one in listed]
+            values[cause.part] = [
+                *listed,
+                *(one for one in cause.lacks if one.lower() not in known),
+            ]
     if isinstance(policy, FlaskCors) and "origins" in values:
         values["origins"] = [
             one for one in values["origins"] if not origins.misspelt(one, visit.request.origin)

@@ -133,9 +133,10 @@ def risks_of_options(policy: FlaskCors, origin: str = "") -> Iterator[str]:
     """
     if policy.is_public and policy.supports_credentials:
         yield f"{policy.name}: {EVERYBODY}"
+    slips = [*map(policies.slip, policy.origins)]
+    slips += [policies.slip(name, "allowed header") for name in policy.allow_headers]
+    yield from (f"{policy.name}: {slip}" for slip in slips if slip)
     for pattern in policy.origins:
-        if slip := policies.slip(pattern):
-            yield f"{policy.name}: {slip}"
         if found := policies.ended(pattern, origin):
             stranger, fixed = found
             yield (

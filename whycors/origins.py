@@ -301,11 +301,18 @@ def nearest(allowed_origins: Sequence[str], whose: str, origin: str) -> str:
     return f"; {whose} allows {', '.join(map(shown, allowed_origins[:3]))}{more}"
 
 
+def separate(item: str) -> list[str]:
+    """Return what an item of a list has in it: several, where somebody put them into one text."""
+    is_pattern = re.search(r"[\\^$*+?({[]", item)
+    return [item] if is_pattern else re.split(r"[\s,]+", item)
+
+
 def misspelt(allowed: str, origin: str) -> str | None:
     """Return what is wrong with an item that is meant to be an origin, None if it is not that."""
     canonical, problem = read_origin(allowed)
     if problem is not None:
-        return problem if f"write {origin}, not " in problem else None
+        is_meant = f"write {origin}, not " in problem or origin in separate(allowed)
+        return problem if is_meant else None
     if canonical == origin != allowed:
         return f"write {origin}, as browsers do"
     if "*" in canonical.strip("*") and matches_wildcard(canonical, origin):

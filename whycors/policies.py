@@ -342,7 +342,7 @@ def written(options: Any) -> dict[str, Any]:
     found = {name: values.get(name) for name in core().DEFAULT_OPTIONS if name != "resources"}
     for name in KINDS:
         items = found[name] or ()
-        items = items.split(", ") if isinstance(items, str) else items
+        items = re.split(r",\s*", items) if isinstance(items, str) else items
         texts = map(core().get_regexp_pattern, items)
         found[name] = tuple("*" if text == ".*" else text for text in texts)
     return found
@@ -353,13 +353,13 @@ def matches(pattern: str, origin: str) -> bool:
     return bool(core().get_cors_origins(computed({"origins": [pattern]}), origin))
 
 
-def slip(origin: str) -> str | None:
-    """Return what to write for an origin that no browser sends so, None if it is right."""
-    if core().probably_regex(origin):
+def slip(item: str, kind: str = "origin") -> str | None:
+    """Return what to write for an item that no browser sends so, None if it is right."""
+    if core().probably_regex(item):
         return None
-    canonical, problem = read_origin(origin)
-    is_wrong = problem is None and not matches(origin, canonical)
-    return write(canonical, origin, "browsers send it so") if is_wrong else problem
+    canonical, problem = read_origin(item) if kind == "origin" else read_item(kind, item)
+    is_wrong = problem is None and kind == "origin" and not matches(item, canonical)
+    return write(canonical, item, "browsers send it so") if is_wrong else problem
 
 
 def ended(pattern: str, page: str = "") -> tuple[str, str] | None:

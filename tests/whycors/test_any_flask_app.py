@@ -760,6 +760,35 @@ def items():
     assert explain_newest(source.format(""), "PUT", "/items", "X-Key", send=True).exit_code == 0
 
 
+def test_text_with_several_items_is_one_item(explain: Explain) -> None:
+    """As from a variable of the environment: to flask-cors, only methods may be written so."""
+    b = "https://b.example"
+    call = f'CORS(app, origins="{APP}, {b}", methods="GET,PUT", allow_headers="X-Key, X-Trace")'
+    source = f"{START}{call}\n{ITEMS}"
+    found = explain(source, "PUT", "/items", "X-Trace")
+    text = "a space or a separator is inside"
+    assert found.reasons == [
+        (
+            f"{APP} is not allowed, but {APP}, {b} is: write each origin as an item of its own,"
+            f" not {APP}, {b}: {text}"
+        ),
+        (
+            "the header x-trace is not allowed by CORS(app): write each header as an item of its own,"
+            f" not X-Key, X-Trace: {text}"
+        ),
+    ]
+    ((_, right),) = found.changes
+    assert right == (
+        f'CORS(app, origins=["{APP}", "{b}"], methods=["GET", "PUT"],'
+        ' allow_headers=["X-Key", "X-Trace"])'
+    )
+    after = explain(source.replace(call, right), "PUT", "/items", "X-Trace")
+    assert after.exit_code == 0 and not after.warnings
+    mine = 'CORS(app, allow_headers="X-Key, X-Trace")'
+    (warning,) = explain(f"{START}{mine}\n{ITEMS}", "GET", "/items").warnings
+    assert warning.startswith("CORS(app): write each header as an item of its own, not X-Key, X-")
+
+
 def test_cross_origin_elsewhere(explain_newest: Explain) -> None:
     other = '@app.get("/other")\n@cross_origin()\ndef other():\n    return ""\n'
     found = explain_newest(f"{START}\n\n{other}{ITEMS}", "PUT", "/items")
