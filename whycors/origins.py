@@ -304,7 +304,7 @@ def nearest(allowed_origins: Sequence[str], whose: str, origin: str) -> str:
 def separate(item: str) -> list[str]:
     """Return what an item of a list has in it: several, where somebody put them into one text."""
     is_pattern = re.search(r"[\\^$*+?({[]", item)
-    return [item] if is_pattern else re.split(r"[\s,]+", item)
+    return [item] if is_pattern else re.findall(r"[^\s,]+", item)
 
 
 def misspelt(allowed: str, origin: str) -> str | None:
@@ -341,7 +341,7 @@ def difference(allowed: str, origin: str) -> str | None:
 
 def as_regex(wildcard: str) -> str | None:
     """Return a plain regular expression for an origin with wildcards, None if it is not one."""
-    if read_origin(wildcard) != (wildcard, None) or "*" not in wildcard.strip("*"):
+    if wildcard == "*" or "*" not in wildcard or read_origin(wildcard) != (wildcard, None):
         return None
     pattern = re.escape(wildcard).replace(r":\*", r":\d+")
     return pattern.replace(r"\*", "[a-z0-9-]+") + "$"

@@ -356,7 +356,10 @@ def matches(pattern: str, origin: str) -> bool:
 def slip(item: str, kind: str = "origin") -> str | None:
     """Return what to write for an item that no browser sends so, None if it is right."""
     if core().probably_regex(item):
-        return None
+        fixed = as_regex(item)
+        is_right = fixed is None or matches(item, sample(item))
+        no_name = "a * there does not stand for any name"
+        return None if is_right else write(as_python(fixed), item, no_name)
     canonical, problem = read_origin(item) if kind == "origin" else read_item(kind, item)
     is_wrong = problem is None and kind == "origin" and not matches(item, canonical)
     return write(canonical, item, "browsers send it so") if is_wrong else problem
