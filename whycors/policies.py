@@ -545,7 +545,8 @@ def find_app(context: click.Context) -> Any:
         return found
     raise NoPolicy(
         "name the app with --app MODULE:NAME, or run this in its folder and with its packages:"
-        f" {' '.join(dict.fromkeys((why[0], why[-1])))}"
+        f" {' '.join(dict.fromkeys((why[0], why[-1])))}."
+        f" Or ask any server: {called_as()} probe URL --origin ORIGIN"
     )
 
 
