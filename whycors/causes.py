@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import wraps
+from functools import cached_property, wraps
 from importlib import import_module
 from pathlib import Path
 from threading import Lock, get_ident
@@ -147,8 +147,9 @@ class Visit:
     def fetch(self, url: str) -> Outcome:
         return browser.fetch(url, self.request, with_metadata(self.send, self.request.origin))
 
+    @cached_property
     def lets_all_act(self) -> bool:
-        """Return whether the app repeats the origin of any page that sends credentials."""
+        """Whether the app repeats the origin of any page that sends credentials."""
         if not self.request.credentials or self.policy is not None:
             return False
         notes, request = self.notes, replace(self.request, origin=STRANGER)
@@ -484,10 +485,7 @@ def overridden(visit: Visit) -> Cause:
         by, found = " and by ".join(places) or "two places", shown(visit.outcome.verdict.found)
         reason = f"Access-Control-Allow-Origin is added by {by}: {found}"
     elif unseen_preflight(visit):
-        reason = f"Flask answers the preflight itself: {name} does not get it"
-        page = {"origins": [visit.request.origin]}
-        added = FlaskCors.told(visit.app, "CORS(app", "", page, pattern_of(visit))
-        return Cause(reason, judged(visit, added, None, "add"))
+        return add_call(visit, f"Flask answers the preflight itself: {name} does not get it")
     else:
         by = " and ".join(by_hand) or "other code in the app"
         reason = f"{name} allows this request, but {by} sets other CORS headers"
@@ -498,9 +496,8 @@ def overridden(visit: Visit) -> Cause:
 
 def unseen_preflight(visit: Visit) -> bool:
     """Return whether Flask's own answer keeps a preflight from the `@cross_origin` of its view."""
-    if not isinstance(visit.policy, FlaskCors) or visit.policy.call != "@cross_origin(":
-        return False
-    return getattr(preflight_rule(visit), "provide_automatic_options", False)
+    is_decorated = isinstance(visit.policy, FlaskCors) and visit.policy.call == "@cross_origin("
+    return is_decorated and bool(getattr(preflight_rule(visit), "provide_automatic_options", None))
 
 
 def uncovered(visit: Visit) -> Cause:
@@ -530,14 +527,20 @@ def uncovered(visit: Visit) -> Cause:
 
 def add_path(visit: Visit, told: FlaskCors, owner: str | None) -> Cause:
     """Return that flask-cors was not told of a path, and the call that covers it too."""
-    page, pattern = {"origins": [visit.request.origin]}, pattern_of(visit)
     if owner is not None:
         reason = f"{told.call}) covers the routes of its blueprint only, and not {visit.path}"
-        added = FlaskCors.told(visit.app, "CORS(app", "", page, pattern)
-        return Cause(reason, judged(visit, added, None, "add"))
-    added = told.with_options(page if told.is_public else {}, pattern)
+        return add_call(visit, reason)
+    page = {"origins": [visit.request.origin]} if told.is_public else {}
+    added = told.with_options(page, pattern_of(visit))
     reason = f"{told.call}) covers {', '.join(told.patterns)}, and not {visit.path}"
     return Cause(reason, judged(visit, added, None))
+
+
+def add_call(visit: Visit, reason: str) -> Cause:
+    """Return what one more `CORS(app, …)` mends, which is for the page and its route."""
+    page = {"origins": [visit.request.origin]}
+    added = FlaskCors.told(visit.app, "CORS(app", "", page, pattern_of(visit))
+    return Cause(reason, judged(visit, added, None, "add"))
 
 
 def pattern_of(visit: Visit) -> str:
@@ -602,7 +605,7 @@ def wrong_header(visit: Visit) -> Cause:
 def headers_by_hand(visit: Visit) -> tuple[Change, ...]:
     """Return the exact headers that let the page in, as tried on what the app answered."""
     answered = {(sent.method, sent.url): sent.response for sent in visit.outcome.exchanges}
-    last, changes, lets_all_act = visit.outcome.response, [], visit.lets_all_act()
+    last, changes = visit.outcome.response, []
 
     def fixed(method: str, url: str, headers: Headers) -> Response:
         # What was not sent gets what code sets for all answers.
@@ -613,7 +616,7 @@ def headers_by_hand(visit: Visit) -> tuple[Change, ...]:
         where = f"in {places[0]}, " if places and response is last else ""
         what = "204 and" if is_error else ""
         lead = f"To allow it, {where}answer {method} {path_of(url)} with {what}".rstrip()
-        right = {} if lets_all_act else {name: response.get(name.lower()) for name in found}
+        right = {} if visit.lets_all_act else {name: response.get(name.lower()) for name in found}
         lines = [f"{name}: {v}" for name, v in found.items() if right.get(name) != v]
         if lines or is_error:
             changes.append(Change(lead, "; ".join(lines)))

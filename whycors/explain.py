@@ -25,10 +25,9 @@ NOT_FOR_PAGES = re.compile(
     "|access-control-|content-security-|cross-origin-|permissions-|x-content-type-|x-xss-"
 )
 
-EVERYBODY = "every site can act as your logged-in users: list the origins"
-
 # Those that affect the verdict, or caches of it.
 SHOWN_HEADERS = re.compile("access-control-|(?:vary|location|cache-control)$", re.IGNORECASE)
+EVERYBODY = "every site can act as your logged-in users: list the origins"
 
 
 @dataclass(frozen=True)
@@ -88,10 +87,9 @@ def explain(
             outcome = Outcome(Verdict(), outcome.exchanges[:-1])
             return Explanation(request, url, outcome, None, None, unsent=True, known=False)
         advice = None if visit.allowed else causes.advise(visit)
-        places = visit.notes.setters("Access-Control-Allow-Origin") or ["the app"]
-        setters = places if visit.lets_all_act() else []
+        setters = visit.notes.setters("Access-Control-Allow-Origin") or ["the app"]
+        risks = [f"{one} repeats any origin: {EVERYBODY}" for one in setters if visit.lets_all_act]
     hidden = hidden_headers(visit) if visit.allowed else None
-    risks = [f"{one} repeats any origin: {EVERYBODY}" for one in setters]
     warnings = (*risks, *about_answer(visit, notes.unsent), *about_place(visit, said))
     return Explanation(request, url, outcome, visit.refused, advice, warnings, hidden, notes.unsent)
 

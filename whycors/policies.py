@@ -413,9 +413,8 @@ def options_of(app: Any, view: Any, method: str) -> Iterator[FlaskCors]:
     """Yield the options of `@cross_origin` around a view."""
     for layer, values in flask_cors_in(view, method):
         is_of_class = inspect.unwrap(layer).__module__ == "flask.views"
-        yield FlaskCors.told(
-            app, "@cross_origin(", place_of(view if is_of_class else layer), values
-        )
+        place = place_of(view if is_of_class else layer)
+        yield FlaskCors.told(app, "@cross_origin(", place, values)
 
 
 def all_options(app: Any) -> Iterator[FlaskCors]:
